@@ -1,0 +1,1 @@
+"""Models on runtimes: load a dual encoder, embed images and texts, batch the calls."""

@@ -1,0 +1,38 @@
+"""The errors that may leave the engines; the message is one sentence that a user can act on.
+
+EngineError
+├── UnknownModelError        no model or engine of that name can be found
+├── BackendUnavailableError  an optional package, a weight file or a device is missing
+├── InvalidInputError        the caller's image, text or setting cannot be used
+├── InferenceError           the runtime failed on a valid batch
+├── OverloadedError          the batcher's queue is full
+└── EngineClosedError        the engine was stopped before it could answer
+"""
+
+
+class EngineError(Exception):
+    """Base of all errors that a caller of an engine may want to catch."""
+
+
+class UnknownModelError(EngineError):
+    """No model or engine of that name can be found."""
+
+
+class BackendUnavailableError(EngineError):
+    """An optional package, a weight file or a device that the engine needs is missing."""
+
+
+class InvalidInputError(EngineError):
+    """The caller's image, text or setting cannot be used."""
+
+
+class InferenceError(EngineError):
+    """The runtime failed on a valid batch."""
+
+
+class OverloadedError(EngineError):
+    """The batcher's queue is full; the same request may succeed later."""
+
+
+class EngineClosedError(EngineError):
+    """The engine was stopped before it could answer."""

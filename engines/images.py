@@ -1,0 +1,106 @@
+"""Decode an image file of any common format into an upright RGB image, refusing what would hurt."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from engines.errors import InvalidInputError
+
+ImageSource: TypeAlias = "str | os.PathLike[str] | bytes"
+
+MAX_IMAGE_BYTES = 50_000_000
+MAX_IMAGE_PIXELS = 64_000_000  # a phone's 50-megapixel photo fits; decoded it takes about 200 MB
+# An allow list: Pillow knows some fifty formats more, EPS among them, which runs Ghostscript.
+# MPO is what many cameras and phones write into a .jpg.
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+_FORMATS_TEXT = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
+
+
+def decode_image(source: ImageSource, min_side: int | None = None) -> Image.Image:
+    """Read an image file or its bytes: first frame, EXIF orientation applied, alpha on white, RGB.
+
+    With `min_side` (pixels) a larger JPEG may come back at 1/2, 1/4 or 1/8 of its size, which takes
+    a fraction of the time, but with no side shorter than that. Twice the model's input size keeps
+    the later resize within 0.02 of the full decode, in [-1, 1].
+
+    Raises:
+        InvalidInputError: when it is no image of a known format, is damaged or is too large.
+    """
+    name = "the image" if isinstance(source, bytes) else repr(Path(source).name)
+    data = source if isinstance(source, bytes) else _read_file(Path(source))
+    if not data:
+        raise InvalidInputError(f"{_sentence(name)} is empty; send a {_FORMATS_TEXT} file.")
+    if len(data) > MAX_IMAGE_BYTES:
+        raise InvalidInputError(
+            f"{_sentence(name)} has {len(data) / 1e6:.0f} MB; at most {MAX_IMAGE_BYTES // 10**6} MB are accepted."
+        )
+    try:
+        return _to_rgb(_open(data, name, min_side))
+    except InvalidInputError:
+        raise
+    except Exception as error:  # decoders fed damaged bytes raise almost anything: OSError, SyntaxError, struct.error
+        raise InvalidInputError(
+            f"{_sentence(name)} is damaged or incomplete and cannot be decoded ({error})."
+        ) from error
+
+
+def _open(data: bytes, name: str, min_side: int | None) -> Image.Image:
+    """Read the header, check it, and set the decoder to a cheap size; no pixel is decoded yet."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except Image.UnidentifiedImageError:
+        raise InvalidInputError(f"{_sentence(name)} is not a {_FORMATS_TEXT} image.") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise InvalidInputError(_too_many_pixels(name, "far more")) from None
+    pixels = image.width * image.height
+    if pixels > MAX_IMAGE_PIXELS:
+        raise InvalidInputError(_too_many_pixels(name, f"{pixels / 1e6:.0f} million"))
+    if min_side is not None:
+        image.draft(None, (min_side, min_side))
+    return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _to_8_bit(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        canvas = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(canvas, image)
+    return image.convert("RGB")
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """Scale 16-bit and float grey to 0..255; Pillow's own conversion clips them to white."""
+    values = np.asarray(image, dtype=np.float32)
+    if image.mode == "F":
+        low, high = float(np.nanmin(values)), float(np.nanmax(values))
+        values = np.nan_to_num((values - low) * (255 / max(high - low, 1e-12)))
+    elif values.max() > 255:
+        values = values / 257  # 65535 / 255
+    return Image.fromarray(np.clip(values + 0.5, 0, 255).astype(np.uint8))
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_IMAGE_BYTES:
+            raise InvalidInputError(f"{path.name!r} is larger than {MAX_IMAGE_BYTES // 10**6} MB, the most that is read.")
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInputError(f"Cannot read the image {str(path)!r}: {error.strerror}.") from None
+
+
+def _too_many_pixels(name: str, count: str) -> str:
+    limit = MAX_IMAGE_PIXELS // 10**6
+    return f"{_sentence(name)} has {count} pixels; at most {limit} million are accepted, so shrink it first."
+
+
+def _sentence(name: str) -> str:
+    return name[0].upper() + name[1:]

@@ -1,0 +1,132 @@
+"""EnginePool: load each model on each engine once and hand everybody the same instance."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from engines.base import Engine
+from engines.batched_engine import BatchedEngine
+from engines.batcher import BatcherLimits
+from engines.errors import EngineClosedError
+from engines.factory import default_engine, load_engine, resolve_model
+from engines.models import ModelSpec
+from engines.preprocess import Preprocessor
+
+
+class _Key(NamedTuple):
+    model: str
+    engine: str
+
+
+class _Loaded(NamedTuple):
+    engine: Engine
+    preprocessor: Preprocessor
+
+
+class PooledEngine(NamedTuple):
+    """An engine from the pool and what it cost this caller to get it."""
+
+    engine: BatchedEngine
+    load_ms: float  # 0.0 when it was ready: a warm start
+
+
+class EnginePool:
+    """Keeps one running BatchedEngine for each pair of model and engine.
+
+    Loading runs in a thread of its own, one engine after the other, and warms the engine up. A
+    failed load reaches everyone who waits for it and is tried again at the next request.
+    `start_loading` may be called from anywhere, even before there is an event loop; all other
+    methods belong to one event loop.
+    """
+
+    def __init__(
+        self, limits: BatcherLimits | None = None, *, cache_dir: Path | None = None, num_threads: int = 0
+    ) -> None:
+        """Make an empty pool; the arguments are those of BatchedEngine and load_engine."""
+        self._limits = limits or BatcherLimits()
+        self._cache_dir = cache_dir
+        self._num_threads = num_threads
+        self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine-loader")
+        self._resolve = cache(resolve_model)
+        self._loading: dict[_Key, Future[_Loaded]] = {}
+        self._running: dict[_Key, BatchedEngine] = {}
+        self._closed = False
+
+    def start_loading(self, model: str, engine: str | None = None) -> None:
+        """Begin to load an engine in the background; errors show when it is asked for.
+
+        Raises:
+            UnknownModelError: when the model is not on this machine.
+            InvalidInputError: when its folder is not a checkpoint.
+        """
+        self._start(self._key(model, engine))
+
+    async def get(self, model: str, engine: str | None = None) -> PooledEngine:
+        """Return the running engine, loading it first when nobody has asked for it before.
+
+        Raises:
+            UnknownModelError: when the model or the engine is not known.
+            InvalidInputError: when the checkpoint is damaged or the engine cannot run it.
+            BackendUnavailableError: when an optional package or a tower's file is missing.
+            EngineClosedError: when the pool was closed.
+        """
+        start_s = time.perf_counter()
+        key = await asyncio.to_thread(self._key, model, engine)
+        if key in self._running:
+            return PooledEngine(self._running[key], 0.0)
+        loading = self._start(key)
+        try:
+            loaded = await asyncio.shield(asyncio.wrap_future(loading))
+        except Exception:
+            if self._loading.get(key) is loading:
+                del self._loading[key]
+            raise
+        if self._closed:
+            raise EngineClosedError("The server is stopping.")
+        if key not in self._running:
+            batched = BatchedEngine(loaded.engine, loaded.preprocessor, self._limits)
+            self._running[key] = await batched.__aenter__()
+        return PooledEngine(self._running[key], (time.perf_counter() - start_s) * 1000)
+
+    def is_loaded(self, model: str, engine: str | None = None) -> bool:
+        """Tell whether a request to this engine would be answered without loading it."""
+        return self._key(model, engine) in self._running
+
+    async def close(self) -> None:
+        """Stop all engines; requests that wait get EngineClosedError."""
+        self._closed = True
+        for engine in self._running.values():
+            await engine.close()
+        self._running.clear()
+        await asyncio.to_thread(self._loader.shutdown, cancel_futures=True)
+
+    def _key(self, model: str, engine: str | None) -> _Key:
+        return _Key(model, engine or default_engine(self._resolve(model)))
+
+    def _start(self, key: _Key) -> Future[_Loaded]:
+        if self._closed:
+            raise EngineClosedError("The server is stopping.")
+        if key not in self._loading:
+            self._loading[key] = self._loader.submit(self._load, key)
+        return self._loading[key]
+
+    def _load(self, key: _Key) -> _Loaded:
+        spec = self._resolve(key.model)
+        engine = load_engine(spec, key.engine, cache_dir=self._cache_dir, num_threads=self._num_threads)
+        loaded = _Loaded(engine, Preprocessor(spec))
+        _warm_up(loaded, spec)
+        return loaded
+
+
+def _warm_up(loaded: _Loaded, spec: ModelSpec) -> None:
+    """Run both towers once: the first call of a runtime allocates memory and picks kernels."""
+    blank = Image.new("RGB", (spec.image_size, spec.image_size))
+    loaded.engine.embed_pixels([loaded.preprocessor.prepare_image(blank)])
+    loaded.engine.embed_tokens([loaded.preprocessor.prepare_text("warm-up")])

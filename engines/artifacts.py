@@ -14,14 +14,16 @@ from filelock import FileLock
 
 
 def default_cache_dir() -> Path:
-    """Return $SIGLIP_CACHE_DIR, else siglip-as-server in the user's cache folder ($XDG_CACHE_HOME or ~/.cache)."""
+    """Return $SIGLIP_CACHE_DIR, else siglip-as-server in the user's cache folder."""
     if chosen := os.environ.get("SIGLIP_CACHE_DIR"):
         return Path(chosen).expanduser()
     user_cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(user_cache).expanduser() / "siglip-as-server"
 
 
-def ensure_artifact(cache_dir: Path, name: str, facts: dict[str, object], build: Callable[[Path], None]) -> Path:
+def ensure_artifact(
+    cache_dir: Path, name: str, facts: dict[str, object], build: Callable[[Path], None]
+) -> Path:
     """Return the folder of an artifact, building it when these facts were never built before.
 
     The folder's name ends in a hash of the facts, so changed weights or options make a new one. It
@@ -45,7 +47,9 @@ def ensure_artifact(cache_dir: Path, name: str, facts: dict[str, object], build:
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=cache_dir))
         try:
             build(unfinished)
-            (unfinished / "facts.json").write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", "utf-8")
+            (unfinished / "facts.json").write_text(
+                json.dumps(facts, indent=2, sort_keys=True) + "\n", "utf-8"
+            )
             unfinished.rename(folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)  # already renamed away when all went well

@@ -56,8 +56,8 @@ def pad_tokens(tokens: Sequence[Tokens], context_length: int) -> tuple[NDArray[n
     """Stack texts to (ids, mask), each [n, length] and padded on the right.
 
     The length is rounded up to a multiple of eight, as far as the context allows, so that a runtime
-    sees few shapes and its memory pool stays small. The filler's id does not matter: models that look at padding get their
-    texts already padded by the Preprocessor, the others are given the mask.
+    sees few shapes and its memory pool stays small. The filler's id does not matter: models that
+    look at padding get their texts already padded by the Preprocessor, the others get the mask.
     """
     longest = max(len(text.ids) for text in tokens)
     length = max(longest, min(-(-longest // 8) * 8, context_length))

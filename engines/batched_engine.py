@@ -94,7 +94,9 @@ class BatchedEngine:
         """
         pixels, preprocess_ms = await _prepare(self.preprocessor.prepare_image, images)
         rows, timings_ms = await _submit(self._images, pixels)
-        return Embedded(self._stack([row.embedding for row in rows]), {"preprocess": preprocess_ms, **timings_ms})
+        return Embedded(
+            self._stack([row.embedding for row in rows]), {"preprocess": preprocess_ms, **timings_ms}
+        )
 
     async def embed_texts(self, texts: Sequence[str]) -> Embedded:
         """Tokenize and embed texts; those embedded before come from the cache, equal ones are embedded once.

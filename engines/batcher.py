@@ -128,7 +128,9 @@ class MicroBatcher(Generic[T]):
         if self._worker is None or self._worker.done():
             raise EngineClosedError("The engine is not running; start the server again.")
         if self.queue_size + len(items) > self._limits.max_queue_size:
-            raise OverloadedError(f"The queue is full ({len(self._waiting)} items wait); try again in a moment.")
+            raise OverloadedError(
+                f"The queue is full ({len(self._waiting)} items wait); try again in a moment."
+            )
         loop = asyncio.get_running_loop()
         requests = [_Request(item, loop.create_future()) for item in items]
         self._waiting.extend(requests)
@@ -177,7 +179,9 @@ class MicroBatcher(Generic[T]):
             _fail(batch, EngineClosedError("The engine was stopped before it could answer."))
             raise
         except Exception as error:  # whatever a bad batch raises, the worker must live on
-            failure = error if isinstance(error, EngineError) else InferenceError(f"The engine failed: {error}")
+            failure = (
+                error if isinstance(error, EngineError) else InferenceError(f"The engine failed: {error}")
+            )
             failure.__cause__ = None if failure is error else error
             _fail(batch, failure)
             return

@@ -16,7 +16,11 @@ _SIGLIP_TOKENS, _CLIP_TOKENS = 64, 77
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _DEFAULT_WIDTH = {"siglip": 768, "clip": 512}
-_RESAMPLING: dict[int, Literal["bilinear", "bicubic", "lanczos"]] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
+_RESAMPLING: dict[int, Literal["bilinear", "bicubic", "lanczos"]] = {
+    1: "lanczos",
+    2: "bilinear",
+    3: "bicubic",
+}
 
 
 def find_checkpoint(name: str) -> Path:
@@ -28,7 +32,7 @@ def find_checkpoint(name: str) -> Path:
         UnknownModelError: when there is neither such a folder nor such a cached model.
     """
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():
         return folder
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
@@ -51,7 +55,7 @@ def read_checkpoint_spec(folder: Path, name: str) -> ModelSpec:
     model_type = config.get("model_type")
     if model_type not in ("siglip", "clip"):
         raise InvalidInputError(
-            f"{folder} holds a model of type {model_type!r}; only 'siglip' and 'clip' checkpoints can be loaded."
+            f"{folder} holds a model of type {model_type!r}; only 'siglip' and 'clip' can be loaded."
         )
     siglip = model_type == "siglip"
     text, vision = config.get("text_config") or {}, config.get("vision_config") or {}
@@ -81,7 +85,9 @@ def _image_facts(folder: Path, siglip: bool, default_size: int) -> dict[str, Any
     size = config.get("crop_size") if config.get("do_center_crop", not siglip) else config.get("size")
     resample = config.get("resample", 3)
     if resample not in _RESAMPLING:
-        raise InvalidInputError(f"{path} asks for resampling {resample}; known are {sorted(_RESAMPLING)} (PIL's).")
+        raise InvalidInputError(
+            f"{path} asks for resampling {resample}; known are {sorted(_RESAMPLING)} (PIL's)."
+        )
     return {
         "image_size": _side(size, default_size),
         "resize_mode": "squash" if siglip else "crop",

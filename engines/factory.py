@@ -45,9 +45,17 @@ ENGINES: dict[str, Callable[[ModelSpec, Path | None, int], Engine]] = {
 }
 
 
-def default_engine(spec: ModelSpec) -> str:
-    """Return the name of the fastest exact engine that can run this model."""
-    return "onnx-fp32" if spec.family == "bundled" else "torch-fp32"
+def resolve_engine(spec: ModelSpec, engine: str | None) -> str:
+    """Return the engine's name; the fastest exact one that can run the model when none is given.
+
+    Raises:
+        UnknownModelError: when there is no engine of that name.
+    """
+    if engine is None:
+        return "onnx-fp32" if spec.family == "bundled" else "torch-fp32"
+    if engine not in ENGINES:
+        raise UnknownModelError(f"Unknown engine {engine!r}; the engines are {', '.join(ENGINES)}.")
+    return engine
 
 
 def load_engine(
@@ -67,7 +75,4 @@ def load_engine(
         BackendUnavailableError: when an optional package or a tower's file is missing.
     """
     spec = resolve_model(model) if isinstance(model, str) else model
-    engine = engine or default_engine(spec)
-    if engine not in ENGINES:
-        raise UnknownModelError(f"Unknown engine {engine!r}; the engines are {', '.join(ENGINES)}.")
-    return ENGINES[engine](spec, cache_dir, num_threads)
+    return ENGINES[resolve_engine(spec, engine)](spec, cache_dir, num_threads)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from engines.errors import InvalidInputError
 
@@ -17,8 +18,7 @@ ImageSource: TypeAlias = "str | os.PathLike[str] | bytes"
 MAX_IMAGE_BYTES = 50_000_000
 MAX_IMAGE_PIXELS = 64_000_000  # a phone's 50-megapixel photo fits; decoded it takes about 200 MB
 # An allow list: Pillow knows some fifty formats more, EPS among them, which runs Ghostscript.
-# MPO is what many cameras and phones write into a .jpg.
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _FORMATS_TEXT = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 
 
@@ -38,13 +38,13 @@ def decode_image(source: ImageSource, min_side: int | None = None) -> Image.Imag
         raise InvalidInputError(f"{_sentence(name)} is empty; send a {_FORMATS_TEXT} file.")
     if len(data) > MAX_IMAGE_BYTES:
         raise InvalidInputError(
-            f"{_sentence(name)} has {len(data) / 1e6:.0f} MB; at most {MAX_IMAGE_BYTES // 10**6} MB are accepted."
+            f"{_sentence(name)} has {len(data) / 1e6:.0f} MB; at most {MAX_IMAGE_BYTES // 10**6} MB are read."
         )
     try:
         return _to_rgb(_open(data, name, min_side))
     except InvalidInputError:
         raise
-    except Exception as error:  # decoders fed damaged bytes raise almost anything: OSError, SyntaxError, struct.error
+    except Exception as error:  # damaged bytes make decoders raise OSError, SyntaxError, struct.error...
         raise InvalidInputError(
             f"{_sentence(name)} is damaged or incomplete and cannot be decoded ({error})."
         ) from error
@@ -54,7 +54,7 @@ def _open(data: bytes, name: str, min_side: int | None) -> Image.Image:
     """Read the header, check it, and set the decoder to a cheap size; no pixel is decoded yet."""
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise InvalidInputError(f"{_sentence(name)} is not a {_FORMATS_TEXT} image.") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InvalidInputError(_too_many_pixels(name, "far more")) from None
@@ -79,7 +79,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
     """Scale 16-bit and float grey to 0..255; Pillow's own conversion clips them to white."""
-    values = np.asarray(image, dtype=np.float32)
+    values: NDArray[np.floating] = np.asarray(image, dtype=np.float32)
     if image.mode == "F":
         low, high = float(np.nanmin(values)), float(np.nanmax(values))
         values = np.nan_to_num((values - low) * (255 / max(high - low, 1e-12)))
@@ -91,7 +91,9 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
 def _read_file(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_IMAGE_BYTES:
-            raise InvalidInputError(f"{path.name!r} is larger than {MAX_IMAGE_BYTES // 10**6} MB, the most that is read.")
+            raise InvalidInputError(
+                f"{path.name!r} is larger than {MAX_IMAGE_BYTES // 10**6} MB, the most that is read."
+            )
         return path.read_bytes()
     except OSError as error:
         raise InvalidInputError(f"Cannot read the image {str(path)!r}: {error.strerror}.") from None

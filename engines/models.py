@@ -1,4 +1,4 @@
-"""ModelSpec: the facts about a model that no runtime may disagree on, and the registry of the bundled pair."""
+"""ModelSpec: the facts about a model that no runtime may disagree on; the bundled models' facts."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ def get_bundled_model(name: str) -> ModelSpec:
         UnknownModelError: when no bundled model has that name.
     """
     if name not in bundled_models():
-        raise UnknownModelError(f"Unknown model {name!r}; the bundled models are {', '.join(bundled_models())}.")
+        raise UnknownModelError(
+            f"Unknown model {name!r}; the bundled models are {', '.join(bundled_models())}."
+        )
     return bundled_models()[name]
 
 

@@ -15,7 +15,7 @@ from engines.base import Engine
 from engines.batched_engine import BatchedEngine
 from engines.batcher import BatcherLimits
 from engines.errors import EngineClosedError
-from engines.factory import default_engine, load_engine, resolve_model
+from engines.factory import load_engine, resolve_engine, resolve_model
 from engines.models import ModelSpec
 from engines.preprocess import Preprocessor
 
@@ -63,8 +63,8 @@ class EnginePool:
         """Begin to load an engine in the background; errors show when it is asked for.
 
         Raises:
-            UnknownModelError: when the model is not on this machine.
-            InvalidInputError: when its folder is not a checkpoint.
+            UnknownModelError: when the model or the engine is not known.
+            InvalidInputError: when the model's folder is not a checkpoint.
         """
         self._start(self._key(model, engine))
 
@@ -108,7 +108,7 @@ class EnginePool:
         await asyncio.to_thread(self._loader.shutdown, cancel_futures=True)
 
     def _key(self, model: str, engine: str | None) -> _Key:
-        return _Key(model, engine or default_engine(self._resolve(model)))
+        return _Key(model, resolve_engine(self._resolve(model), engine))
 
     def _start(self, key: _Key) -> Future[_Loaded]:
         if self._closed:

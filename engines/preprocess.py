@@ -33,7 +33,9 @@ class Preprocessor:
         """
         self.spec = spec
         self._tokenizer = load_tokenizer(spec)
-        mean, std = (np.asarray(values, np.float32).reshape(3, 1, 1) for values in (spec.image_mean, spec.image_std))
+        mean, std = (
+            np.asarray(values, np.float32).reshape(3, 1, 1) for values in (spec.image_mean, spec.image_std)
+        )
         self._scale = 1 / (255 * std)
         self._shift = mean / std
 

@@ -1,4 +1,4 @@
-"""Load a model's tokenizer from its own files with the tokenizers or sentencepiece library, without transformers."""
+"""Load a model's tokenizer from its own files, without transformers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def load_tokenizer(spec: ModelSpec) -> Tokenizer:
         return _load_sentencepiece(folder / "spiece.model", spec)
     if (folder / "tokenizer.json").exists():
         return _load_tokenizers(folder, spec)
-    raise InvalidInputError(f"{folder} has neither a tokenizer.json nor a spiece.model; add the model's tokenizer.")
+    raise InvalidInputError(
+        f"{folder} has neither a tokenizer.json nor a spiece.model; add the model's tokenizer."
+    )
 
 
 def _load_tokenizers(folder: Path, spec: ModelSpec) -> Tokenizer:
@@ -85,5 +87,7 @@ def _pad_id(folder: Path, token_to_id: Callable[[str], int | None]) -> int:
         token = token["content"]
     pad_id = token_to_id(token)
     if pad_id is None:
-        raise InvalidInputError(f"{path} names the padding token {token!r}, which the tokenizer does not know.")
+        raise InvalidInputError(
+            f"{path} names the padding token {token!r}, which the tokenizer does not know."
+        )
     return pad_id

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from engines.base import Embeddings, Pixels, Tokens, normalize, pad_tokens
 from engines.errors import InferenceError, InvalidInputError
 from engines.models import ModelSpec
+from engines.torchvision_ops import ensure_torchvision_operators
 
 
 class _Towers(Protocol):
@@ -36,6 +38,7 @@ class _BundledTowers:
 
 class _TransformersTowers:
     def __init__(self, spec: ModelSpec) -> None:
+        ensure_torchvision_operators()  # transformers imports torchvision wherever it is installed
         from transformers import CLIPModel, SiglipModel
 
         model_class = SiglipModel if spec.family == "siglip" else CLIPModel
@@ -75,7 +78,9 @@ class TorchEngine:
         self.spec = spec
         if num_threads:
             torch.set_num_threads(num_threads)
-        self._towers: _Towers = _BundledTowers(spec) if spec.family == "bundled" else _TransformersTowers(spec)
+        self._towers: _Towers = (
+            _BundledTowers(spec) if spec.family == "bundled" else _TransformersTowers(spec)
+        )
 
     def embed_pixels(self, pixels: Sequence[Pixels]) -> Embeddings:
         """Embed prepared images."""
@@ -94,15 +99,13 @@ class TorchEngine:
             return normalize(self._towers.texts(ids, mask).numpy())
 
 
-class _as_inference_error:
-    """Turn what PyTorch raises on a batch into the one error that callers know."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (RuntimeError, IndexError)):
-            raise InferenceError(f"PyTorch failed on a batch: {error}") from error
+@contextmanager
+def _as_inference_error() -> Iterator[None]:
+    """Turn whatever PyTorch or a model raises on a batch into the one error that callers know."""
+    try:
+        yield
+    except Exception as error:
+        raise InferenceError(f"PyTorch failed on a batch: {error}") from error
 
 
 def _pooled(output: object) -> torch.Tensor:

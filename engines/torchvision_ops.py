@@ -2,8 +2,8 @@
 
 PyPI's torchvision wheel is compiled against the CUDA build of torch. Beside a CPU build its
 extension does not load, and the import then fails: torchvision registers fake kernels for
-operators that the extension would have defined. open_clip needs torchvision only for its image
-transforms, which are plain Python.
+operators that the extension would have defined. open_clip and transformers need torchvision only
+for its image transforms, which are plain Python.
 """
 
 from __future__ import annotations

@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engines.base import Embeddings, normalize
-from engines.batched_engine import BatchedEngine
 from engines.errors import InvalidInputError
 from engines.images import ImageSource, decode_image
 from engines.models import ModelSpec
+from engines.pool import PooledEngine
 
 Scores: TypeAlias = NDArray[np.float32]  # [n_images, n_labels]
 
 MAX_LABELS = 1_000
 MAX_LABEL_CHARS = 1_000
 LABEL_SLOT = "{label}"
+STAGES = ("load", "decode", "preprocess", "tokenize", "queue", "infer", "post")  # in this order
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,15 @@ class Classification:
     scores: tuple[LabelScore, ...]  # best first
     none_of_these: float | None  # in [0, 1]; None for softmax, which cannot tell
     truncated: tuple[str, ...]  # labels of which the model saw only the beginning
+    cold: bool  # the model had to be loaded for this request
     labels_cached: bool  # no label had to be embedded
-    timings_ms: dict[str, float]  # by stage, in order: decode, preprocess, tokenize, queue, infer, post
+    timings_ms: dict[str, float]  # by stage, in the order of STAGES; "load" only when cold
 
 
 def parse_labels(text: str) -> list[str]:
     """Split what a person typed: one label a line, or comma-separated on a single line."""
-    lines = text.strip().splitlines()
+    text = text.strip()
+    lines = text.splitlines()
     return lines if len(lines) > 1 else text.split(",")
 
 
@@ -73,11 +76,13 @@ def check_labels(labels: Sequence[str]) -> list[str]:
     if not unique:
         raise InvalidInputError("There are no labels; give at least one, such as 'a cat, a dog'.")
     if len(unique) > MAX_LABELS:
-        raise InvalidInputError(f"There are {len(unique):,} labels; at most {MAX_LABELS:,} are accepted at once.")
+        raise InvalidInputError(
+            f"There are {len(unique):,} labels; at most {MAX_LABELS:,} are accepted at once."
+        )
     for label in unique:
         if len(label) > MAX_LABEL_CHARS:
             raise InvalidInputError(
-                f"The label {label[:30]!r}... has {len(label):,} characters; at most {MAX_LABEL_CHARS:,} are accepted."
+                f"The label {label[:30]!r}... has {len(label):,} characters; at most {MAX_LABEL_CHARS} may be."
             )
     return unique
 
@@ -91,30 +96,46 @@ def check_templates(templates: Sequence[str]) -> list[str]:
     stripped = [template.strip() for template in templates if template.strip()]
     for template in stripped:
         if LABEL_SLOT not in template:
-            raise InvalidInputError(f"The prompt template {template!r} must contain {LABEL_SLOT} where the label goes.")
+            raise InvalidInputError(
+                f"The prompt template {template!r} must contain {LABEL_SLOT} where the label goes."
+            )
     return stripped
 
 
-async def decode(source: ImageSource, engines: Sequence[BatchedEngine]) -> DecodedImage:
-    """Decode an image file or bytes for these engines, in a worker thread.
+async def decode(source: ImageSource, models: Sequence[ModelSpec]) -> DecodedImage:
+    """Decode an image file or its bytes for these models, in a worker thread.
 
     Raises:
         InvalidInputError: when it is no image of a known format, is damaged or is too large.
     """
     start_s = time.perf_counter()
-    min_side = 2 * max(engine.spec.image_size for engine in engines)
+    min_side = 2 * max(spec.image_size for spec in models)
     image = await asyncio.to_thread(decode_image, source, min_side)
     return DecodedImage(image, (time.perf_counter() - start_s) * 1000)
 
 
+async def classify_image(
+    pooled: Sequence[PooledEngine], source: ImageSource, labels: Sequence[str], templates: Sequence[str] = ()
+) -> list[Classification]:
+    """Score every label for one image file with one model after the other, decoding it once.
+
+    Takes and raises what `decode` and `classify` do.
+    """
+    check_labels(labels)  # before the costly part
+    image = await decode(source, [engine.spec for engine, _ in pooled])
+    return [(await classify(engine, [image], labels, templates))[0] for engine in pooled]
+
+
 async def classify(
-    engine: BatchedEngine, images: Sequence[DecodedImage], labels: Sequence[str], templates: Sequence[str] = ()
+    pooled: PooledEngine, images: Sequence[DecodedImage], labels: Sequence[str], templates: Sequence[str] = ()
 ) -> list[Classification]:
     """Score every label for every image with one model.
 
+    What the images of one call share, such as the engine calls, is divided equally among their timings.
+
     Args:
-        engine: the running engine.
-        images: decoded images.
+        pooled: the running engine.
+        images: decoded images, at least one.
         labels: the classes, as texts.
         templates: prompts with "{label}" in them, whose embeddings are averaged; the model's own
             when there are none.
@@ -124,18 +145,32 @@ async def classify(
         OverloadedError: when the engine's queue is full.
         InferenceError: when the engine failed.
     """
+    engine, load_ms = pooled
     labels = check_labels(labels)
     templates = check_templates(templates) or engine.spec.prompt_templates
     prompts = [template.replace(LABEL_SLOT, label) for label in labels for template in templates]
     texts = await engine.embed_texts(prompts)
     embedded = await engine.embed_images([image.image for image in images])
     start_s = time.perf_counter()
-    cosines = embedded.embeddings @ label_embeddings(texts.embeddings, len(templates)).T  # [n_images, n_labels]
+    cosines = (
+        embedded.embeddings @ label_embeddings(texts.embeddings, len(templates)).T
+    )  # [n_images, n_labels]
     logits = engine.spec.logit_scale * cosines + engine.spec.logit_bias
     scores = scores_from_logits(logits, engine.spec)
-    cut = np.reshape(texts.truncated, (len(labels), len(templates))).any(axis=1)
+    size = len(templates)
+    truncated = tuple(
+        label for i, label in enumerate(labels) if any(texts.truncated[i * size : (i + 1) * size])
+    )
     ranked = [_rank(labels, *rows) for rows in zip(scores, cosines, logits, strict=True)]
-    post_ms = (time.perf_counter() - start_s) * 1000
+    stages = {
+        **embedded.timings_ms,
+        "tokenize": texts.timings_ms["tokenize"],
+        "queue": texts.timings_ms["queue"] + embedded.timings_ms["queue"],
+        "infer": texts.timings_ms["infer"] + embedded.timings_ms["infer"],
+        "post": (time.perf_counter() - start_s) * 1000,
+        **({"load": load_ms} if load_ms else {}),
+    }
+    shared_ms = {stage: ms / len(images) for stage, ms in stages.items()}
     return [
         Classification(
             model=engine.spec.name,
@@ -143,9 +178,10 @@ async def classify(
             score=engine.spec.score,
             scores=label_scores,
             none_of_these=none_of_these(label_scores) if engine.spec.score == "sigmoid" else None,
-            truncated=tuple(label for label, is_cut in zip(labels, cut, strict=True) if is_cut),
+            truncated=truncated,
+            cold=load_ms > 0,
             labels_cached=texts.num_cached == len(prompts),
-            timings_ms=_total(image.decode_ms, texts.timings_ms, embedded.timings_ms, post_ms),
+            timings_ms=_in_order({"decode": image.decode_ms, **shared_ms}),
         )
         for image, label_scores in zip(images, ranked, strict=True)
     ]
@@ -185,12 +221,5 @@ def _rank(labels: Sequence[str], scores: Scores, cosines: Scores, logits: Scores
     return tuple(sorted((LabelScore(*row) for row in rows), key=lambda row: -row.logit))
 
 
-def _total(decode_ms: float, texts: dict[str, float], images: dict[str, float], post_ms: float) -> dict[str, float]:
-    return {
-        "decode": decode_ms,
-        "preprocess": images["preprocess"],
-        "tokenize": texts["tokenize"],
-        "queue": texts["queue"] + images["queue"],
-        "infer": texts["infer"] + images["infer"],
-        "post": post_ms,
-    }
+def _in_order(timings_ms: dict[str, float]) -> dict[str, float]:
+    return {stage: timings_ms[stage] for stage in STAGES if stage in timings_ms}

@@ -1,0 +1,42 @@
+# make demo: install and start the app. make test: install and run every check.
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 7860
+BIN := .venv/bin
+SOURCES := app engines use_cases tests app.py
+
+.PHONY: demo setup test format clean
+.DELETE_ON_ERROR:
+
+demo: setup
+	$(BIN)/python app.py --host $(HOST) --port $(PORT) $(ARGS)
+
+setup: .venv/exported
+
+test: setup .venv/tests-installed
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+format: .venv/tests-installed
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+clean:
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache
+
+.venv/installed: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/tests-installed: .venv/installed tests/requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+# The server itself never imports torch: it runs graphs that are exported here, once.
+.venv/exported: .venv/installed $(wildcard engines/bundled/*/config.json) engines/onnx_export.py
+	$(BIN)/python -m app.cli.export
+	touch $@

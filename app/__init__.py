@@ -1,0 +1,1 @@
+"""Delivery: the only layer that knows Gradio, HTTP or argv."""

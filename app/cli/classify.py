@@ -1,0 +1,116 @@
+"""Classify image files: python -m app.cli.classify IMAGE... --labels "a cat,a dog"."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from engines.errors import EngineError, InferenceError
+from engines.factory import ENGINES
+from engines.models import bundled_models
+from engines.pool import EnginePool
+from use_cases.zero_shot import Classification, classify, decode, parse_labels
+
+_CHUNK = 32  # images that are decoded at a time, to bound memory
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the command's argument parser."""
+    parser = argparse.ArgumentParser(
+        prog="python -m app.cli.classify",
+        description="Score how well each label fits each image, with one model.",
+        epilog="Exit code 2: an image, label or name cannot be used; one sentence on stderr says why.",
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
+    parser.add_argument("--labels", required=True, help="comma-separated, or one a line")
+    parser.add_argument(
+        "--template",
+        action="append",
+        default=[],
+        help="prompt with {label} in it; may be given several times",
+    )
+    parser.add_argument(
+        "--model",
+        default=next(iter(bundled_models())),
+        help=f"{', '.join(bundled_models())}, a checkpoint folder or a cached hub id (default: %(default)s)",
+    )
+    parser.add_argument("--engine", help=f"one of {', '.join(ENGINES)} (default: the model's best)")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
+    return parser
+
+
+async def classify_files(args: argparse.Namespace) -> list[Classification]:
+    """Classify the files that the arguments name, in order.
+
+    Raises:
+        EngineError: when a name, label or file cannot be used, or the engine fails.
+    """
+    labels = parse_labels(args.labels)
+    pool = EnginePool()
+    try:
+        pooled = await pool.get(args.model, args.engine)
+        results: list[Classification] = []
+        for start in range(0, len(args.images), _CHUNK):
+            paths = args.images[start : start + _CHUNK]
+            images = [await decode(path, [pooled.engine.spec]) for path in paths]
+            results += await classify(pooled, images, labels, args.template)
+        return results
+    finally:
+        await pool.close()
+
+
+def to_json(paths: Sequence[str], results: Sequence[Classification]) -> str:
+    """Return one line of JSON; the timings are sums over the images."""
+    stages = dict.fromkeys(stage for result in results for stage in result.timings_ms)
+    timings_ms = {
+        stage: round(sum(result.timings_ms.get(stage, 0.0) for result in results), 3) for stage in stages
+    }
+    rows = [
+        {
+            "image": path,
+            "scores": [asdict(score) for score in result.scores],
+            "none_of_these": result.none_of_these,
+        }
+        for path, result in zip(paths, results, strict=True)
+    ]
+    first = results[0]
+    return json.dumps(
+        {"model": first.model, "engine": first.engine, "results": rows, "timings_ms": timings_ms}
+    )
+
+
+def to_table(paths: Sequence[str], results: Sequence[Classification]) -> str:
+    """Return a table for people: one block an image, best label first."""
+    lines = [f"{results[0].model} on {results[0].engine}, {results[0].score} scores"]
+    for path, result in zip(paths, results, strict=True):
+        lines += ["", path, f"  {'score':>7}  {'cosine':>7}  {'logit':>7}  label"]
+        lines += [
+            f"  {row.score:7.1%}  {row.cosine:7.4f}  {row.logit:7.2f}  {row.label}" for row in result.scores
+        ]
+        if result.none_of_these is not None:
+            lines.append(f"  {result.none_of_these:7.1%}  {'':7}  {'':7}  (none of these)")
+        if result.truncated:
+            lines.append(f"  too long, only the beginning was read: {'; '.join(result.truncated)}")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")  # to stderr: a first run exports the model
+    args = build_parser().parse_args(argv)
+    try:
+        results = asyncio.run(classify_files(args))
+    except EngineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1 if isinstance(error, InferenceError) else 2
+    print(to_json(args.images, results) if args.json else to_table(args.images, results))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

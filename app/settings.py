@@ -1,0 +1,59 @@
+"""Every setting of the server, read once from arguments, SIGLIP_* variables and .env."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from engines.artifacts import default_cache_dir
+from engines.batcher import BatcherLimits
+
+
+class Settings(BaseSettings):
+    """The server's settings; arguments win over environment variables, those over .env."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SIGLIP_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+    )
+
+    host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 for all")
+    port: int = Field(default=7860, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    models: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("siglit-mini", "lit-mini"),
+        description="comma-separated models to offer: bundled names, checkpoint folders or cached hub ids",
+    )
+    engine: str | None = Field(
+        default=None, description="engine for all models; each model's best when unset"
+    )
+    num_threads: int = Field(default=0, ge=0, description="threads per operator; 0 takes one per core")
+    max_batch_size: int = Field(default=16, ge=1, description="items per engine call")
+    max_wait_ms: float = Field(default=2.0, ge=0, description="how long a request waits for company")
+    max_queue_size: int = Field(default=256, ge=1, description="waiting items before requests are refused")
+    cache_dir: Path = Field(default_factory=default_cache_dir, description="where exported models are kept")
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split_models(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [name.strip() for name in value.split(",") if name.strip()]
+        if not value:
+            raise ValueError("name at least one model")
+        return value
+
+    @property
+    def batcher_limits(self) -> BatcherLimits:
+        """Return the three settings of the batcher."""
+        return BatcherLimits(
+            max_batch_size=self.max_batch_size,
+            max_wait_ms=self.max_wait_ms,
+            max_queue_size=self.max_queue_size,
+        )

@@ -1,0 +1,29 @@
+"""The Gradio app: title, tabs, footer; nothing else."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from app.services import Services
+from app.ui import result_cards
+from app.ui.zero_shot_tab import build_zero_shot_tab
+
+TITLE = "SigLIP-as-Server"
+INTRODUCTION = f"""
+# {TITLE}
+Ask SigLIP and CLIP which of your words fit a picture, on an ordinary CPU, and see how they differ.
+"""
+CSS = result_cards.CSS
+THEME = gr.themes.Soft()
+
+
+def build_demo(services: Services) -> gr.Blocks:
+    """Build the whole interface around the shared engines."""
+    demo: gr.Blocks = gr.Blocks(title=TITLE, fill_width=True)
+    with demo:
+        gr.Markdown(INTRODUCTION)
+        with gr.Tabs():
+            build_zero_shot_tab(services)
+    # Handlers are asynchronous and the batcher bounds the work: Gradio must not serialise them.
+    demo.queue(default_concurrency_limit=None, max_size=256)
+    return demo

@@ -1,0 +1,123 @@
+"""The zero-shot tab: an image and labels in, each model's scores out; also the endpoint /zero_shot."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio import media
+
+from app.services import Services
+from app.ui.errors import shows_errors
+from app.ui.image_file import ImageFile
+from app.ui.result_cards import EMPTY_STATE, render_cards
+from engines.errors import InvalidInputError
+from use_cases.zero_shot import Classification, classify_image, parse_labels
+
+_ANIMALS = "a cat\na dog\na lion\na horse\na bird"
+_THINGS = "a bus\na cup of coffee\na rocket\na guitar\na bicycle"
+_EXAMPLES_DIR = Path(__file__).parent.parent / "examples"
+
+
+def example_rows() -> list[tuple[str, str]]:
+    """Return (image path, labels) for the examples; two images come with the gradio package.
+
+    The last one is a page of text, which no label fits.
+    """
+    return [
+        (str(_EXAMPLES_DIR / "cat.jpg"), _ANIMALS),
+        (media.get_image("lion.jpg"), _ANIMALS),
+        (str(_EXAMPLES_DIR / "coffee.jpg"), _THINGS),
+        (str(_EXAMPLES_DIR / "rocket.jpg"), _THINGS),
+        (media.get_image("bus.png"), _THINGS),
+        (str(_EXAMPLES_DIR / "astronaut.jpg"), "an astronaut\na diver\na firefighter\na pilot"),
+        (str(_EXAMPLES_DIR / "page.jpg"), _ANIMALS),
+    ]
+
+
+def build_zero_shot_tab(services: Services) -> None:
+    """Add the tab to the surrounding gr.Tabs."""
+    rows = example_rows()
+
+    async def answer(
+        image: str | None, labels: str, template: str, models: list[str]
+    ) -> list[Classification]:
+        if image is None:
+            raise InvalidInputError("There is no image; drop a photo, take one or click an example.")
+        pooled = await services.engines(models)
+        return await classify_image(pooled, image, parse_labels(labels), template.splitlines())
+
+    @shows_errors
+    async def on_run(image: str | None, labels: str, template: str, models: list[str]) -> str:
+        return render_cards(await answer(image, labels, template, models))
+
+    def on_example(index: int) -> tuple[str, str]:
+        return rows[index]
+
+    @shows_errors
+    async def zero_shot(image: str | None, labels: str, template: str, models: list[str]) -> dict[str, Any]:
+        """Score how well each label fits an image, with SigLIP-style and CLIP-style models.
+
+        Args:
+            image: the image file: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
+            labels: the classes, one a line or comma-separated, such as "a cat, a dog".
+            template: a prompt with {label} in it, or several, one a line; empty for the model's own.
+            models: names of the models to ask.
+        """
+        results = await answer(image, labels, template, models)
+        return {"results": [asdict(result) for result in results]}
+
+    with gr.Tab("Zero-shot", id="zero-shot"):
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=2, min_width=300):
+                image = ImageFile(
+                    label="Image",
+                    type="filepath",
+                    image_mode=None,
+                    sources=["upload", "clipboard", "webcam"],
+                    height=300,
+                )
+                labels = gr.Textbox(
+                    label="Labels",
+                    info="One a line, or separated by commas on a single line.",
+                    value=_ANIMALS,
+                    lines=5,
+                    max_lines=12,
+                )
+                models = gr.CheckboxGroup(
+                    label="Models", choices=list(services.models), value=list(services.models)
+                )
+                with gr.Accordion("Prompt template", open=False):
+                    template = gr.Textbox(
+                        value="",
+                        show_label=False,
+                        info="{label} marks the label's place; lines are averaged. Empty: the model's own.",
+                        placeholder="a photo of a {label}",
+                        lines=1,
+                        max_lines=8,
+                    )
+                run_button = gr.Button("Classify", variant="primary")
+                examples = gr.Dataset(
+                    components=[gr.Image(visible=False)],
+                    samples=[[path] for path, _ in rows],
+                    type="index",
+                    label="Examples: one click gives the answer",
+                    elem_id="zero-shot-examples",
+                )
+            with gr.Column(scale=3, min_width=300):
+                results = gr.HTML(EMPTY_STATE, label="Results", elem_id="zero-shot-results")
+        inputs = [image, labels, template, models]
+        run_options: dict[str, Any] = {
+            "concurrency_limit": None,  # the batcher decides what runs together
+            "scroll_to_output": True,  # on a phone the results lie below the fold
+            "api_visibility": "private",
+        }
+        examples.click(on_example, examples, [image, labels], api_visibility="private").then(
+            on_run, inputs, results, **run_options
+        )
+        run_button.click(on_run, inputs, results, **run_options)
+        with gr.Row(visible=False):
+            endpoint, output = gr.Button(), gr.JSON()
+        endpoint.click(zero_shot, inputs, output, concurrency_limit=None, api_name="zero_shot")

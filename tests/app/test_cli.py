@@ -1,0 +1,73 @@
+"""The command line: arguments in, a table or one line of JSON out, sentences on stderr."""
+
+import json
+
+import pytest
+
+from app.cli import classify, export
+from tests.fakes import FakePool, fake_spec
+
+
+@pytest.fixture
+def fake_pool(monkeypatch):
+    specs = {"siglit-mini": fake_spec("siglit-mini"), "lit-mini": fake_spec("lit-mini", "softmax")}
+    monkeypatch.setattr(classify, "EnginePool", lambda: FakePool(**specs))
+
+
+def test_json_is_one_line_with_all_images_in_order(fake_pool, red_png, tmp_path, red_image, capsys):
+    red_image.transpose(0).save(tmp_path / "second.png")
+    paths = [str(red_png), str(tmp_path / "second.png")]
+    assert classify.main([*paths, "--labels", "blue, red", "--json"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    answer = json.loads(out)
+    assert (answer["model"], answer["engine"]) == ("siglit-mini", "fake")
+    assert [result["image"] for result in answer["results"]] == paths
+    assert [score["label"] for score in answer["results"][0]["scores"]] == ["red", "blue"]
+    assert set(answer["results"][0]["scores"][0]) == {"label", "score", "cosine", "logit"}
+    assert {"load", "decode", "queue", "infer"} <= set(answer["timings_ms"])
+
+
+def test_the_table_shows_scores_and_none_of_these(fake_pool, red_png, capsys):
+    assert classify.main([str(red_png), "--labels", "blue, red"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "siglit-mini on fake, sigmoid scores"
+    assert [line.split()[-1] for line in lines[4:6]] == ["red", "blue"]
+    assert lines[6].endswith("(none of these)")
+
+
+def test_more_images_than_a_chunk_keep_their_order(fake_pool, red_png, capsys, monkeypatch):
+    monkeypatch.setattr(classify, "_CHUNK", 2)
+    assert classify.main([*[str(red_png)] * 5, "--labels", "red", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["results"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("extra", "sentence"),
+    [
+        (["--labels", " , "], "There are no labels"),
+        (["--labels", "red", "--template", "a photo"], "must contain {label}"),
+    ],
+)
+def test_bad_input_ends_with_code_2_and_a_sentence(fake_pool, red_png, capsys, extra, sentence):
+    assert classify.main([str(red_png), *extra]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_missing_image_ends_with_code_2(fake_pool, capsys):
+    assert classify.main(["nothing.png", "--labels", "red"]) == 2
+    assert "Cannot read the image 'nothing.png'" in capsys.readouterr().err
+
+
+def test_a_text_file_ends_with_code_2(fake_pool, tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("no image")
+    assert classify.main([str(tmp_path / "notes.txt"), "--labels", "red"]) == 2
+    assert "'notes.txt' is not a JPEG" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("main", [classify.main, export.main])
+def test_help_names_the_command(main, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    assert "python -m app.cli." in capsys.readouterr().out

@@ -1,0 +1,49 @@
+"""Settings come from arguments, environment and .env, and bad ones are named."""
+
+from pathlib import Path
+
+import pytest
+
+from app.main import main
+from app.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"SIGLIP_{name.upper()}", raising=False)
+
+
+def test_environment_wins_over_env_file(monkeypatch):
+    Path(".env").write_text("SIGLIP_PORT=1111\nSIGLIP_MODELS=a, b\n")
+    assert (Settings().port, Settings().models) == (1111, ("a", "b"))
+    monkeypatch.setenv("SIGLIP_PORT", "2222")
+    assert Settings().port == 2222
+
+
+def test_batcher_limits_are_passed_on(monkeypatch):
+    monkeypatch.setenv("SIGLIP_MAX_BATCH_SIZE", "3")
+    assert Settings().batcher_limits.max_batch_size == 3
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["--port", "99999"], "setting port"),
+        (["--port", "x"], "setting port"),
+        (["--models", ","], "name at least one model"),
+        (["--port", "0", "--models", "no-such-model"], "No model 'no-such-model'"),
+        (["--port", "0", "--engine", "tensorrt", "--models", "siglit-mini"], "Unknown engine 'tensorrt'"),
+        (["--host", "256.0.0.1"], "cannot listen on 256.0.0.1"),
+    ],
+)
+def test_unusable_settings_end_in_one_sentence_and_code_2(argv, sentence, capsys):
+    assert main(argv) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_an_unknown_argument_is_refused_by_the_parser():
+    with pytest.raises(SystemExit) as stop:
+        main(["--prot", "1"])
+    assert stop.value.code == 2

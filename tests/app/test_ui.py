@@ -1,0 +1,101 @@
+"""The interface without a browser: cards, examples and error toasts."""
+
+import html.parser
+
+import gradio as gr
+import pytest
+from PIL import Image
+
+from app.ui.errors import shows_errors
+from app.ui.image_file import ImageFile
+from app.ui.result_cards import MAX_BARS, render_cards
+from app.ui.zero_shot_tab import example_rows
+from engines.errors import InvalidInputError
+from engines.images import decode_image
+from tests.fakes import fake_batched
+from use_cases.zero_shot import DecodedImage, classify
+
+
+class Text(html.parser.HTMLParser):
+    """Collects what a reader of the page sees, and the tags that were used."""
+
+    def __init__(self):
+        super().__init__()
+        self.text, self.tags = [], set()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+async def cards(labels, **options):
+    async with fake_batched(**options) as engine:
+        (result,) = await classify((engine, 0.0), [DecodedImage(Image.new("RGB", (8, 8), "red"), 1.0)], labels)
+    reader = Text()
+    reader.feed(render_cards([result]))
+    return " ".join(" ".join(reader.text).split()), reader.tags
+
+
+@pytest.mark.anyio
+async def test_a_card_shows_scores_none_of_these_stages_and_raw_numbers():
+    text, _ = await cards(["red", "blue"])
+    assert "red 100.0 %" in text
+    assert "none of these 0.0 %" in text
+    assert "infer" in text
+    assert "Raw cosines and logits" in text
+
+
+@pytest.mark.anyio
+async def test_many_labels_get_no_endless_list_of_bars():
+    text, _ = await cards([f"label{i}" for i in range(MAX_BARS + 5)])
+    assert "and 5 more labels" in text
+
+
+@pytest.mark.anyio
+async def test_a_label_cannot_smuggle_in_markup_or_a_template():
+    text, tags = await cards(["<script>alert(1)</script>", "${1+1} {{x}}"])
+    assert "<script>alert(1)</script>" in text
+    assert "script" not in tags
+    async with fake_batched() as engine:
+        image = DecodedImage(Image.new("RGB", (8, 8)), 0.0)
+        (result,) = await classify((engine, 0.0), [image], ["${1+1} {{x}}"])
+    assert "${" not in render_cards([result])
+    assert "{{" not in render_cards([result])
+
+
+@pytest.mark.anyio
+async def test_truncated_labels_are_named():
+    text, _ = await cards(["red", "red " * 9])
+    assert "read only the beginning" in text
+
+
+def test_every_example_is_an_image_with_labels():
+    for path, labels in example_rows():
+        assert decode_image(path).mode == "RGB"
+        assert len(labels.splitlines()) > 1
+
+
+@pytest.mark.anyio
+async def test_user_errors_become_toasts_and_bugs_stay_bugs():
+    @shows_errors
+    async def handler(error):
+        raise error
+
+    with pytest.raises(gr.Error, match="no labels"):
+        await handler(InvalidInputError("There are no labels."))
+    with pytest.raises(KeyError):
+        await handler(KeyError("bug"))
+
+
+def test_the_image_input_takes_any_file_and_leaves_judging_to_the_decoder(tmp_path):
+    from gradio.data_classes import ImageData
+
+    component = ImageFile(type="filepath", image_mode=None)
+    (tmp_path / "notes.txt").write_text("no image")
+    assert component.preprocess(None) is None
+    assert component.preprocess(ImageData(path=str(tmp_path / "notes.txt"))) == str(tmp_path / "notes.txt")
+    for lost in (ImageData(path=str(tmp_path / "gone.png")), ImageData(url="data:image/png;base64,AAAA")):
+        with pytest.raises(gr.Error, match="upload it again"):
+            component.preprocess(lost)

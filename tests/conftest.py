@@ -1,0 +1,34 @@
+"""Fixtures that several test folders share."""
+
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+def red_image():
+    return Image.new("RGB", (40, 30), "red")
+
+
+@pytest.fixture
+def red_png(tmp_path, red_image):
+    red_image.save(tmp_path / "red.png")
+    return tmp_path / "red.png"
+
+
+@pytest.fixture(scope="session")
+def tiny_siglip(tmp_path_factory):
+    from tests.checkpoints import build_tiny_siglip
+
+    return build_tiny_siglip(tmp_path_factory.mktemp("siglip"))
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory):
+    from tests.checkpoints import build_tiny_clip
+
+    return build_tiny_clip(tmp_path_factory.mktemp("clip"))

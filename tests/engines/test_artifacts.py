@@ -1,0 +1,52 @@
+"""Built files appear whole or not at all, once for the same facts."""
+
+import threading
+
+import pytest
+
+from engines.artifacts import default_cache_dir, ensure_artifact
+
+
+def test_the_same_facts_are_built_once_and_others_anew(tmp_path):
+    builds = []
+    folders = [
+        ensure_artifact(tmp_path, "model", {"weights": weights}, lambda folder: builds.append(folder))
+        for weights in ("a", "a", "b")
+    ]
+    assert folders[0] == folders[1] != folders[2]
+    assert len(builds) == 2
+
+
+def test_a_failed_build_leaves_nothing_behind(tmp_path):
+    def build(folder):
+        (folder / "half").write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        ensure_artifact(tmp_path, "model", {}, build)
+    assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
+    folder = ensure_artifact(tmp_path, "model", {}, lambda folder: (folder / "whole").write_text("whole"))
+    assert (folder / "whole").exists()
+
+
+def test_threads_that_ask_at_once_build_once(tmp_path):
+    builds, ready = [], threading.Barrier(4)
+
+    def ask():
+        ready.wait()
+        ensure_artifact(tmp_path, "model", {}, lambda folder: builds.append(folder))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(builds) == 1
+
+
+def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("SIGLIP_CACHE_DIR", raising=False)
+    assert default_cache_dir() == tmp_path / "siglip-as-server"
+    monkeypatch.setenv("SIGLIP_CACHE_DIR", str(tmp_path / "chosen"))
+    assert default_cache_dir() == tmp_path / "chosen"

@@ -1,0 +1,98 @@
+"""Names are found on disk, facts are read from files, and each thing that can be wrong is named."""
+
+import json
+import math
+import shutil
+
+import pytest
+
+from engines.checkpoints import find_checkpoint, read_checkpoint_spec
+from engines.errors import InvalidInputError, UnknownModelError
+from engines.factory import load_engine, resolve_model
+
+
+@pytest.fixture
+def broken_siglip(tiny_siglip, tmp_path):
+    return shutil.copytree(tiny_siglip, tmp_path / "broken")
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_siglip_facts_come_from_its_files(tiny_siglip):
+    spec = read_checkpoint_spec(tiny_siglip, "tiny")
+    assert (spec.family, spec.dim, spec.image_size, spec.context_length) == ("siglip", 32, 32, 16)
+    assert (spec.score, spec.resize_mode, spec.pad_to_context) == ("sigmoid", "squash", True)
+    assert spec.text_cleaning == "canonicalize"
+    assert spec.logit_scale == pytest.approx(math.exp(4.7))
+    assert spec.logit_bias == pytest.approx(-16.5)
+
+
+def test_clip_facts_come_from_its_files(tiny_clip):
+    spec = read_checkpoint_spec(tiny_clip, "tiny")
+    assert (spec.family, spec.dim, spec.image_size, spec.context_length) == ("clip", 16, 32, 24)
+    assert (spec.score, spec.resize_mode, spec.pad_to_context) == ("softmax", "crop", False)
+    assert spec.logit_bias == 0
+    assert spec.image_mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
+
+
+def test_siglip_2_is_told_by_its_tokenizer(broken_siglip):
+    edit(broken_siglip / "tokenizer_config.json", tokenizer_class="GemmaTokenizer")
+    assert read_checkpoint_spec(broken_siglip, "two").text_cleaning == "lower"
+
+
+def test_a_hub_id_is_found_in_the_local_cache_without_asking_the_network(tiny_siglip, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    repository = tmp_path / "models--someone--tiny"
+    shutil.copytree(tiny_siglip, repository / "snapshots" / "abc123")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc123")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    assert find_checkpoint("someone/tiny") == repository / "snapshots" / "abc123"
+    assert load_engine("someone/tiny").spec.name == "someone/tiny"
+
+
+@pytest.mark.parametrize("name", ["nobody/nothing", "no-such-model", "not a/valid id!", ""])
+def test_an_unknown_name_lists_the_bundled_models(name, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UnknownModelError, match="siglit-mini, lit-mini"):
+        resolve_model(name)
+
+
+def test_an_unknown_engine_lists_the_known_ones(tiny_siglip):
+    with pytest.raises(UnknownModelError, match="onnx-fp32, torch-fp32"):
+        load_engine(str(tiny_siglip), "tensorrt")
+
+
+def test_a_checkpoint_cannot_run_on_the_bundled_models_engine(tiny_siglip):
+    with pytest.raises(InvalidInputError, match="use torch-fp32"):
+        load_engine(str(tiny_siglip), "onnx-fp32")
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "has no config.json"),
+        (lambda folder: (folder / "config.json").write_text("{"), "is not valid JSON"),
+        (lambda folder: (folder / "config.json").write_text("[]"), "must hold a JSON object"),
+        (lambda folder: edit(folder / "config.json", model_type="bert"), "of type 'bert'"),
+        (lambda folder: (folder / "model.safetensors").unlink(), r"has no \*\.safetensors"),
+        (lambda folder: edit(folder / "preprocessor_config.json", resample=77), "resampling 77"),
+    ],
+)
+def test_each_damage_gets_its_sentence(broken_siglip, damage, sentence):
+    damage(broken_siglip)
+    with pytest.raises(InvalidInputError, match=sentence):
+        resolve_model(str(broken_siglip))
+
+
+def test_a_missing_tokenizer_is_named(broken_siglip):
+    from engines.preprocess import Preprocessor
+
+    (broken_siglip / "spiece.model").unlink()
+    with pytest.raises(InvalidInputError, match="add the model's tokenizer"):
+        Preprocessor(resolve_model(str(broken_siglip)))

@@ -1,0 +1,117 @@
+"""Every door decodes images here: formats, modes, orientation, limits and damage."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engines.errors import InvalidInputError
+from engines.images import MAX_IMAGE_PIXELS, decode_image
+
+
+FORMAT_OF_MODE = {"CMYK": "TIFF", "YCbCr": "JPEG", "I": "TIFF", "F": "TIFF", "PA": "TIFF"}
+
+
+def encoded(image, image_format, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+def colour(image):
+    return tuple(np.asarray(image).reshape(-1, 3).mean(axis=0).round().astype(int))
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_common_formats_are_read(image_format, red_image):
+    image = decode_image(encoded(red_image, image_format))
+    assert (image.mode, image.size) == ("RGB", (40, 30))
+    assert np.abs(np.subtract(colour(image), (255, 0, 0))).max() <= 4
+
+
+def test_a_path_and_its_bytes_give_the_same_image(red_png):
+    assert decode_image(red_png) == decode_image(red_png.read_bytes())
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"])
+def test_every_mode_becomes_rgb(mode):
+    grey = Image.new("L", (8, 8), 200)
+    image = {
+        "I;16": lambda: Image.fromarray(np.full((8, 8), 200 * 257, np.uint16)),
+        "I": lambda: Image.fromarray(np.full((8, 8), 200 * 257, np.int32)),
+        "F": lambda: Image.fromarray(np.tile(np.array([0, 1], np.float32), (8, 4))),
+        "PA": lambda: grey.convert("RGBA").convert("PA"),
+    }.get(mode, lambda: grey.convert(mode))()
+    decoded = decode_image(encoded(image, FORMAT_OF_MODE.get(mode, "PNG")))
+    expected = {"1": colour(grey.convert("1").convert("RGB"))[0], "F": 128}.get(mode, 200)
+    assert decoded.mode == "RGB"
+    assert np.abs(np.subtract(colour(decoded), expected)).max() <= 2
+
+
+def test_transparency_turns_white():
+    clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    palette = Image.new("P", (4, 4), 0)
+    palette.putpalette([255, 0, 0])
+    assert colour(decode_image(encoded(clear, "PNG"))) == (255, 255, 255)
+    assert colour(decode_image(encoded(palette, "PNG", transparency=0))) == (255, 255, 255)
+
+
+def test_exif_orientation_is_applied():
+    image = Image.new("RGB", (40, 20), "blue")
+    exif = image.getexif()
+    exif[274] = 6  # turn by 90 degrees
+    assert decode_image(encoded(image, "JPEG", exif=exif)).size == (20, 40)
+
+
+def test_the_first_frame_of_an_animation_is_used(red_image):
+    blue = Image.new("RGB", red_image.size, "blue")
+    data = encoded(red_image, "GIF", save_all=True, append_images=[blue])
+    assert colour(decode_image(data)) == (255, 0, 0)
+
+
+def test_a_large_jpeg_may_come_back_smaller_but_never_below_min_side():
+    data = encoded(Image.new("RGB", (4000, 3000)), "JPEG")
+    assert decode_image(data).size == (4000, 3000)
+    assert decode_image(data, min_side=448).size == (1000, 750)
+    assert decode_image(data, min_side=1000).size == (2000, 1500)
+
+
+def png_header(width, height):
+    """Return a PNG that claims a size and has no pixels."""
+
+    def chunk(body):
+        return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR" + header) + chunk(b"IDAT") + chunk(b"IEND")
+
+
+@pytest.mark.parametrize("side", [8_100, 10_000, 30_000])
+def test_a_decompression_bomb_is_refused_from_its_header(side):
+    assert side * side > MAX_IMAGE_PIXELS
+    with pytest.raises(InvalidInputError, match="pixels; at most 64 million"):
+        decode_image(png_header(side, side))
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda data: data[: len(data) // 2], "damaged or incomplete"),
+        (lambda data: b"", "is empty"),
+        (lambda data: b"just some text", "is not a JPEG, PNG"),
+        (lambda data: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not a JPEG, PNG"),
+        (lambda data: b"\0" * 50_000_001, "has 50 MB"),
+    ],
+)
+def test_bad_bytes_get_one_sentence(damage, sentence):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+    with pytest.raises(InvalidInputError, match=sentence):
+        decode_image(damage(encoded(noise, "JPEG")))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InvalidInputError, match=r"nothing\.png.*No such file"):
+        decode_image(tmp_path / "nothing.png")

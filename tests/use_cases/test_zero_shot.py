@@ -1,0 +1,112 @@
+"""Zero-shot scoring: labels, templates, sigmoid against softmax, timings."""
+
+import numpy as np
+import pytest
+
+from engines.errors import InvalidInputError
+from tests.fakes import FakeEngine, FakePool, fake_batched, fake_spec
+from use_cases.zero_shot import (
+    STAGES,
+    DecodedImage,
+    check_labels,
+    check_templates,
+    classify,
+    classify_image,
+    label_embeddings,
+    parse_labels,
+    scores_from_logits,
+)
+
+SIGMOID, SOFTMAX = fake_spec(), fake_spec("softmax", "softmax")
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("a cat, a dog", ["a cat", " a dog"]),
+        ("a cat\na dog, asleep\n", ["a cat", "a dog, asleep"]),
+        ("a cat", ["a cat"]),
+        ("  \n", [""]),
+    ],
+)
+def test_labels_come_one_a_line_or_comma_separated(text, labels):
+    assert parse_labels(text) == labels
+
+
+def test_labels_are_stripped_and_unique_in_their_order():
+    assert check_labels([" b ", "a", "", "b"]) == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        ([], "no labels"),
+        ([" ", ""], "no labels"),
+        ([str(i) for i in range(1001)], "1,001 labels; at most 1,000"),
+        (["x" * 1001], "1,001 characters"),
+    ],
+)
+def test_unusable_labels_are_refused(labels, sentence):
+    with pytest.raises(InvalidInputError, match=sentence):
+        check_labels(labels)
+
+
+def test_a_template_needs_a_place_for_the_label():
+    assert check_templates([" a {label} ", ""]) == ["a {label}"]
+    with pytest.raises(InvalidInputError, match="must contain {label}"):
+        check_templates(["a photo"])
+
+
+def test_sigmoid_scores_stand_alone_and_softmax_scores_add_up():
+    logits = np.array([[0.0, np.log(3), -1000.0]], np.float32)
+    np.testing.assert_allclose(scores_from_logits(logits, SIGMOID), [[0.5, 0.75, 0.0]], atol=1e-6)
+    np.testing.assert_allclose(scores_from_logits(logits, SOFTMAX), [[0.25, 0.75, 0.0]], atol=1e-6)
+
+
+def test_template_embeddings_of_a_label_are_averaged_and_normalised():
+    prompts = np.array([[1, 0], [0, 1], [0, 1], [0, 1]], np.float32)
+    np.testing.assert_allclose(label_embeddings(prompts, 2), [[0.5**0.5, 0.5**0.5], [0, 1]], rtol=1e-6)
+
+
+@pytest.mark.anyio
+async def test_scores_are_ranked_and_none_of_these_is_low_for_a_clear_image(red_png):
+    async with fake_batched(FakeEngine(SIGMOID)) as engine:
+        (result,) = await classify_image([(engine, 0.0)], red_png, ["blue", "red"])
+    assert [score.label for score in result.scores] == ["red", "blue"]
+    best = result.scores[0]
+    assert best.cosine == pytest.approx(1, abs=1e-6)
+    assert best.logit == pytest.approx(10, abs=1e-4)  # 20 * 1 - 10
+    assert best.score == pytest.approx(1 / (1 + np.exp(-10)), abs=1e-6)
+    assert result.none_of_these == pytest.approx(1 - best.score)
+    assert not result.cold
+    assert set(result.timings_ms) == set(STAGES) - {"load"}
+
+
+@pytest.mark.anyio
+async def test_none_of_these_is_high_when_nothing_fits_and_absent_for_softmax(red_png):
+    pool = FakePool(a=SIGMOID, b=SOFTMAX)
+    results = await classify_image([await pool.get("a"), await pool.get("b")], red_png, ["blue", "green"])
+    assert results[0].none_of_these > 0.99
+    assert results[1].none_of_these is None
+    assert sum(score.score for score in results[1].scores) == pytest.approx(1)
+    assert all(result.cold and result.timings_ms["load"] == 5.0 for result in results)
+    await pool.close()
+
+
+@pytest.mark.anyio
+async def test_shared_time_is_divided_among_the_images(red_image):
+    images = [DecodedImage(red_image, decode_ms=1.0)] * 4
+    async with fake_batched() as engine:
+        results = await classify((engine, 8.0), images, ["red"])
+    assert [result.timings_ms["load"] for result in results] == [2.0] * 4
+
+
+@pytest.mark.anyio
+async def test_templates_are_used_and_truncated_labels_are_named(red_image):
+    images = [DecodedImage(red_image, decode_ms=0.0)]
+    async with fake_batched() as engine:
+        (result,) = await classify((engine, 0.0), images, ["red", "red " * 9], ["{label}", "so {label}"])
+        assert result.truncated == (("red " * 9).strip(),)
+        assert not result.labels_cached
+        (again,) = await classify((engine, 0.0), images, ["red"], ["so {label}"])
+        assert again.labels_cached

@@ -5,7 +5,14 @@ import json
 import pytest
 import torch
 
-from engines.bundled.model import BUNDLED_DIR, FEATURE_DIM, NUM_CLASSES, ImageHead, TextHead, load_bundled_model
+from engines.bundled.model import (
+    BUNDLED_DIR,
+    FEATURE_DIM,
+    NUM_CLASSES,
+    ImageHead,
+    TextHead,
+    load_bundled_model,
+)
 from engines.bundled.text_tower import TEXT_DIM, TextTower
 from engines.bundled.towers import file_sha256
 from engines.errors import UnknownModelError
@@ -53,7 +60,9 @@ def test_embeddings_have_unit_length_and_ignore_their_batch(name: str) -> None:
         torch.testing.assert_close(images.norm(dim=-1), torch.ones(2))
         torch.testing.assert_close(texts.norm(dim=-1), torch.ones(2))
         torch.testing.assert_close(model.embed_pixels(pixels[:1])[0], images[0], atol=1e-4, rtol=0)
-        torch.testing.assert_close(model.embed_tokens(tokens[:1, :3], mask[:1, :3])[0], texts[0], atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            model.embed_tokens(tokens[:1, :3], mask[:1, :3])[0], texts[0], atol=1e-5, rtol=0
+        )
 
 
 @pytest.mark.model
@@ -62,4 +71,6 @@ def test_text_tower_agrees_with_transformers() -> None:
     tokens = torch.tensor([[101, 1037, 4937, 102]])
     with torch.inference_mode():
         row = TextTower().eval()(tokens, torch.ones_like(tokens))[0]
-    torch.testing.assert_close(row[:4], torch.tensor([0.061734, 0.041460, 0.008763, 0.062512]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        row[:4], torch.tensor([0.061734, 0.041460, 0.008763, 0.062512]), atol=1e-4, rtol=0
+    )

@@ -58,7 +58,9 @@ def test_missing_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_hash_is_sha256(tmp_path: Path) -> None:
     (tmp_path / "empty").write_bytes(b"")  # SHA-256 of nothing, FIPS 180-4
-    assert file_sha256(tmp_path / "empty") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert (
+        file_sha256(tmp_path / "empty") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    )
 
 
 @pytest.mark.model

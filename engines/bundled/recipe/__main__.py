@@ -1,0 +1,1 @@
+"""One command that rebuilds the bundled pair."""

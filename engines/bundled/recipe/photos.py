@@ -1,0 +1,61 @@
+"""Photographs that other packages carry, never trained on: what a visitor of the demo would try."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from engines.bundled.recipe.compose import prepare_pixels
+from engines.bundled.recipe.towers_onnx import ImageFeaturizer
+
+ORDINARY_LABELS = (
+    "cat", "dog", "lion", "cheetah", "horse", "bird", "fish", "bus", "car", "train", "motorcycle", "bicycle",
+    "airplane", "rocket", "tower", "house", "bridge", "tree", "flower", "mountain", "cup of coffee", "pizza", "apple",
+    "chair", "table", "lamp", "book", "computer", "guitar", "ball", "shoe", "hat", "clock", "astronaut", "coins",
+)  # fmt: skip
+NAMED_PHOTOS = {  # (package, file) -> the label that is right among ORDINARY_LABELS
+    ("skimage", "data/chelsea.png"): "cat",
+    ("gradio", "media_assets/images/lion.jpg"): "lion",
+    ("gradio", "media_assets/images/bus.png"): "bus",
+    ("gradio", "media_assets/images/cheetah1.jpg"): "cheetah",
+    ("gradio", "media_assets/images/cheetah.jpg"): "cheetah",
+    ("gradio", "media_assets/images/tower.jpg"): "tower",
+    ("skimage", "data/coffee.png"): "cup of coffee",
+    ("skimage", "data/rocket.jpg"): "rocket",
+    ("skimage", "data/astronaut.png"): "astronaut",
+    ("skimage", "data/motorcycle_left.png"): "motorcycle",
+    ("skimage", "data/coins.png"): "coins",
+}
+NONE_OF_THESE = tuple(
+    ("skimage", f"data/{name}.png")
+    for name in (
+        "brick",
+        "grass",
+        "gravel",
+        "page",
+        "text",
+        "cell",
+        "ihc",
+        "microaneurysms",
+        "phantom",
+        "chessboard_GRAY",
+    )
+)
+
+
+def photo_features(photos: tuple[tuple[str, str], ...], featurizer: ImageFeaturizer) -> tuple[Tensor, Tensor]:
+    """Return features and class logits of the photographs, whole as a user would upload them."""
+    pixels = []
+    for package, file in photos:
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(f"The evaluation needs the pictures of {package}; pip install it.")
+        with Image.open(Path(spec.origin).parent / file) as image:
+            pixels.append(prepare_pixels(image.convert("RGB")))
+    features, logits = featurizer(np.stack(pixels))
+    return torch.from_numpy(features), torch.from_numpy(logits)

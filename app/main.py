@@ -72,7 +72,9 @@ def _serve(api: FastAPI, listener: socket.socket) -> None:
     import uvicorn
 
     host, port = listener.getsockname()[:2]
-    logger.info("Open http://%s:%s in a browser; stop with Ctrl+C.", "127.0.0.1" if host == "0.0.0.0" else host, port)
+    logger.info(
+        "Open http://%s:%s in a browser; stop with Ctrl+C.", "127.0.0.1" if host == "0.0.0.0" else host, port
+    )
     uvicorn.Server(uvicorn.Config(api, log_level="warning")).run(sockets=[listener])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from engines.artifacts import default_cache_dir
 from engines.batcher import BatcherLimits
+
+
+def _default_host() -> str:
+    """Return this machine only; on a hosted Space, which sets SPACE_ID, everybody."""
+    return "0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1"
 
 
 class Settings(BaseSettings):
@@ -25,7 +31,10 @@ class Settings(BaseSettings):
         cli_avoid_json=True,
     )
 
-    host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 for all")
+    host: str = Field(
+        default_factory=_default_host,
+        description="address to listen on; 0.0.0.0 for all",
+    )
     port: int = Field(default=7860, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     models: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("siglit-mini", "lit-mini"),

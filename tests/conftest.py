@@ -18,17 +18,3 @@ def red_image():
 def red_png(tmp_path, red_image):
     red_image.save(tmp_path / "red.png")
     return tmp_path / "red.png"
-
-
-@pytest.fixture(scope="session")
-def tiny_siglip(tmp_path_factory):
-    from tests.checkpoints import build_tiny_siglip
-
-    return build_tiny_siglip(tmp_path_factory.mktemp("siglip"))
-
-
-@pytest.fixture(scope="session")
-def tiny_clip(tmp_path_factory):
-    from tests.checkpoints import build_tiny_clip
-
-    return build_tiny_clip(tmp_path_factory.mktemp("clip"))

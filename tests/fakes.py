@@ -18,12 +18,23 @@ COLOURS = ("red", "green", "blue")
 
 def fake_spec(name="colours", score="sigmoid", **changes) -> ModelSpec:
     facts = {
-        "name": name, "family": "bundled", "folder": Path("nowhere"), "dim": 3, "score": score,
-        "logit_scale": 20.0, "logit_bias": -10.0 if score == "sigmoid" else 0.0,
-        "image_size": 8, "resize_mode": "squash", "resample": "bilinear",
-        "image_mean": (0.0,) * 3, "image_std": (1.0,) * 3,
-        "context_length": 8, "text_cleaning": "none", "pad_to_context": False, "prompt_templates": ("a {label} thing",),
-    }  # fmt: skip
+        "name": name,
+        "family": "bundled",
+        "folder": Path("nowhere"),
+        "dim": 3,
+        "score": score,
+        "logit_scale": 20.0,
+        "logit_bias": -10.0 if score == "sigmoid" else 0.0,
+        "image_size": 8,
+        "resize_mode": "squash",
+        "resample": "bilinear",
+        "image_mean": (0.0,) * 3,
+        "image_std": (1.0,) * 3,
+        "context_length": 8,
+        "text_cleaning": "none",
+        "pad_to_context": False,
+        "prompt_templates": ("a {label} thing",),
+    }
     return ModelSpec(**facts | changes)
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from gradio.data_classes import ImageData
-
-from gradio.events import Dependency
 
 class ImageFile(gr.Image):
     """gr.Image whose value is the path of the uploaded file, whatever it holds.
@@ -26,9 +23,12 @@ class ImageFile(gr.Image):
         """Return the path of the file in Gradio's upload folder, None when there is no image."""
         if payload is None:
             return None
-        if not payload.path or not Path(payload.path).is_file():
+        # Gradio checks where a file lies only if the request marks it as a file, which a hostile one need not.
+        uploads = Path(self.GRADIO_CACHE).resolve()
+        path = Path(payload.path or "").resolve()
+        if not path.is_relative_to(uploads) or not path.is_file():
             raise gr.Error("The image did not arrive; upload it again.", print_exception=False)
-        return payload.path
+        return str(path)
     from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
     if TYPE_CHECKING:

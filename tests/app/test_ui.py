@@ -32,7 +32,9 @@ class Text(html.parser.HTMLParser):
 
 async def cards(labels, **options):
     async with fake_batched(**options) as engine:
-        (result,) = await classify((engine, 0.0), [DecodedImage(Image.new("RGB", (8, 8), "red"), 1.0)], labels)
+        (result,) = await classify(
+            (engine, 0.0), [DecodedImage(Image.new("RGB", (8, 8), "red"), 1.0)], labels
+        )
     reader = Text()
     reader.feed(render_cards([result]))
     return " ".join(" ".join(reader.text).split()), reader.tags
@@ -93,9 +95,13 @@ def test_the_image_input_takes_any_file_and_leaves_judging_to_the_decoder(tmp_pa
     from gradio.data_classes import ImageData
 
     component = ImageFile(type="filepath", image_mode=None)
-    (tmp_path / "notes.txt").write_text("no image")
+    component.GRADIO_CACHE = str(tmp_path / "uploads")
+    (tmp_path / "uploads").mkdir()
+    upload, secret = tmp_path / "uploads" / "notes.txt", tmp_path / "secret.png"
+    upload.write_text("no image")
+    secret.write_text("not an upload")
     assert component.preprocess(None) is None
-    assert component.preprocess(ImageData(path=str(tmp_path / "notes.txt"))) == str(tmp_path / "notes.txt")
-    for lost in (ImageData(path=str(tmp_path / "gone.png")), ImageData(url="data:image/png;base64,AAAA")):
+    assert component.preprocess(ImageData(path=str(upload))) == str(upload)
+    for path in (secret, upload.parent / "gone.png", upload.parent / ".." / "secret.png", ""):
         with pytest.raises(gr.Error, match="upload it again"):
-            component.preprocess(lost)
+            component.preprocess(ImageData(path=str(path)))

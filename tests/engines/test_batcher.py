@@ -62,7 +62,9 @@ async def test_requests_that_wait_together_run_in_one_batch_and_keep_their_order
         await first
         rows = [(await other)[0] for other in others]
         assert b.engine.batches == [1, 5]
-        np.testing.assert_allclose([r.embedding for r in rows], [unit(value) for value in range(5)], rtol=1e-6)
+        np.testing.assert_allclose(
+            [r.embedding for r in rows], [unit(value) for value in range(5)], rtol=1e-6
+        )
         assert {r.batch_size for r in rows} == {5}
 
 
@@ -70,7 +72,9 @@ async def test_a_long_list_runs_in_several_batches_and_keeps_its_order():
     async with Batcher(max_batch_size=4, max_queue_size=4) as b:
         rows = await b.submit(*range(10))
         assert b.engine.batches == [4, 4, 2]
-        np.testing.assert_allclose([r.embedding for r in rows], [unit(value) for value in range(10)], rtol=1e-6)
+        np.testing.assert_allclose(
+            [r.embedding for r in rows], [unit(value) for value in range(10)], rtol=1e-6
+        )
 
 
 async def test_no_items_need_no_engine_call():

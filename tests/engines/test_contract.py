@@ -33,7 +33,9 @@ def loaded(request):
 @pytest.fixture(scope="module")
 def images():
     rng = np.random.default_rng(0)
-    noise = [Image.fromarray(rng.integers(0, 255, (h, w, 3), np.uint8)) for h, w in ((30, 40), (300, 200), (1, 1))]
+    noise = [
+        Image.fromarray(rng.integers(0, 255, (h, w, 3), np.uint8)) for h, w in ((30, 40), (300, 200), (1, 1))
+    ]
     return [*noise, Image.new("RGB", (64, 64), "red")]
 
 

@@ -11,7 +11,6 @@ from PIL import Image
 from engines.errors import InvalidInputError
 from engines.images import MAX_IMAGE_PIXELS, decode_image
 
-
 FORMAT_OF_MODE = {"CMYK": "TIFF", "YCbCr": "JPEG", "I": "TIFF", "F": "TIFF", "PA": "TIFF"}
 
 

@@ -3,13 +3,21 @@
 import numpy as np
 import pytest
 from PIL import Image
+from transformers import AutoTokenizer, CLIPImageProcessorPil, SiglipImageProcessorPil
 
 from engines.factory import resolve_model
 from engines.preprocess import Preprocessor, clean_text, resize_image
 from tests.fakes import fake_spec
 
 SIZES = [(40, 30), (30, 40), (33, 101), (500, 333), (32, 32), (7, 9), (1, 1)]
-TEXTS = ["A photo, of a CAT!", "hello   world", "a\ttab and\na line", "zebra öx 42", "", "a photo of a cat " * 10]
+TEXTS = [
+    "A photo, of a CAT!",
+    "hello   world",
+    "a\ttab and\na line",
+    "zebra öx 42",
+    "",
+    "a photo of a cat " * 10,
+]
 
 
 def noise(size):
@@ -23,8 +31,6 @@ def checkpoint(request):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_pixels_equal_those_of_transformers(checkpoint, size):
-    import tests.checkpoints  # noqa: F401  torchvision's operators, before transformers
-    from transformers import CLIPImageProcessorPil, SiglipImageProcessorPil
 
     spec = resolve_model(str(checkpoint))
     processor = {"siglip": SiglipImageProcessorPil, "clip": CLIPImageProcessorPil}[spec.family]
@@ -36,8 +42,6 @@ def test_pixels_equal_those_of_transformers(checkpoint, size):
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_tokens_equal_those_of_transformers(checkpoint, text):
-    import tests.checkpoints  # noqa: F401
-    from transformers import AutoTokenizer
 
     spec = resolve_model(str(checkpoint))
     padding = "max_length" if spec.pad_to_context else "do_not_pad"

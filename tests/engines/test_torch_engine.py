@@ -6,11 +6,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-
-import tests.checkpoints  # noqa: F401  torchvision's operators, before transformers
-from engines.errors import InvalidInputError
-from engines.factory import load_engine, resolve_model
-from engines.preprocess import Preprocessor
 from transformers import (
     AutoTokenizer,
     CLIPImageProcessorPil,
@@ -18,6 +13,10 @@ from transformers import (
     SiglipImageProcessorPil,
     SiglipModel,
 )
+
+from engines.errors import InvalidInputError
+from engines.factory import load_engine, resolve_model
+from engines.preprocess import Preprocessor
 
 TEXTS = ["a photo of a cat", "Two RED buses, in a street!", "a rocket"]
 
@@ -46,7 +45,9 @@ def ours(folder, images, **changes):
 def test_logits_equal_those_of_transformers(request, images, fixture, model_class, processor_class, padding):
     folder = request.getfixturevalue(fixture)
     model = model_class.from_pretrained(folder)
-    inputs = AutoTokenizer.from_pretrained(folder)(TEXTS, padding=padding, truncation=True, return_tensors="pt")
+    inputs = AutoTokenizer.from_pretrained(folder)(
+        TEXTS, padding=padding, truncation=True, return_tensors="pt"
+    )
     if fixture == "tiny_siglip":
         inputs.pop("attention_mask", None)
     pixels = processor_class.from_pretrained(folder)(images, return_tensors="pt")["pixel_values"]
@@ -56,7 +57,9 @@ def test_logits_equal_those_of_transformers(request, images, fixture, model_clas
     np.testing.assert_allclose(spec.logit_scale * rows @ texts.T + spec.logit_bias, expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("wrong", [{"pad_to_context": False}, {"text_cleaning": "none"}, {"resize_mode": "crop"}])
+@pytest.mark.parametrize(
+    "wrong", [{"pad_to_context": False}, {"text_cleaning": "none"}, {"resize_mode": "crop"}]
+)
 def test_wrong_preparation_of_siglip_would_be_noticed(tiny_siglip, images, wrong):
     _, *right = ours(tiny_siglip, images)
     _, *changed = ours(tiny_siglip, images, **wrong)

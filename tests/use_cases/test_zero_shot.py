@@ -53,7 +53,7 @@ def test_unusable_labels_are_refused(labels, sentence):
 
 def test_a_template_needs_a_place_for_the_label():
     assert check_templates([" a {label} ", ""]) == ["a {label}"]
-    with pytest.raises(InvalidInputError, match="must contain {label}"):
+    with pytest.raises(InvalidInputError, match=r"must contain \{label\}"):
         check_templates(["a photo"])
 
 

@@ -1,0 +1,29 @@
+"""Take the README's screenshots of a running app: python -m tests.app.screenshots [URL]."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+FOLDER = Path(__file__).parent.parent.parent / "app" / "ui" / "screenshots"
+
+
+def main(url: str) -> None:
+    """Classify the cat on a desktop and save the page."""
+    FOLDER.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1200, "height": 800}, color_scheme="light")
+        page.goto(url)
+        page.locator("#zero-shot-examples button.gallery-item").first.click()
+        page.locator(".card").nth(1).wait_for()
+        page.wait_for_timeout(500)
+        page.locator("#zero-shot-examples button.gallery-item").first.click()  # once more: warm, labels known
+        page.wait_for_timeout(2000)
+        page.screenshot(path=FOLDER / "zero-shot.png")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:7860")

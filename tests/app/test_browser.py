@@ -1,0 +1,111 @@
+"""The page in headless Chromium: examples, uploads, errors, phone width and dark mode."""
+
+import shutil
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from tests.app.photos import photos
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.model,
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium"),
+]
+WAIT_MS = 60_000  # a busy machine may be slow; nothing waits longer than it must
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+
+
+@pytest.fixture
+def open_page(browser, server):
+    """Return a function that opens the app, by default on a desktop; pages must not log errors."""
+    contexts, errors = [], []
+
+    def open_page(width=1280, height=900, **options):
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(server)
+        expect(page.get_by_role("button", name="Classify")).to_be_visible(timeout=WAIT_MS)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+def card(page, model):
+    return page.locator(".card", has=page.get_by_role("heading", name=model, exact=True))
+
+
+def expect_best(page, model, label):
+    best = card(page, model).locator("li").first
+    expect(best).to_contain_text(label, timeout=WAIT_MS)
+    return float(best.locator("span").last.inner_text().removesuffix("%"))
+
+
+@pytest.mark.parametrize(("path", "labels", "answer"), photos())
+def test_an_uploaded_photo_is_classified(open_page, path, labels, answer):
+    page = open_page()
+    page.locator("input[type=file]").first.set_input_files(path)
+    expect(
+        page.get_by_role("button", name="Remove Image").or_(page.get_by_label("Remove Image"))
+    ).to_be_visible()
+    page.get_by_label("Labels").fill(labels)
+    page.get_by_role("button", name="Classify").click()
+    assert expect_best(page, "siglit-mini", answer) > 50
+    expect(card(page, "siglit-mini")).to_contain_text("none of these")
+    expect(card(page, "lit-mini")).not_to_contain_text("none of these")
+    expect(card(page, "siglit-mini").locator(".stages")).to_contain_text("infer")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"color_scheme": "dark"},
+        {"width": 390, "height": 844},
+        {"width": 390, "height": 844, "color_scheme": "dark"},
+    ],
+    ids=["desktop", "desktop-dark", "phone", "phone-dark"],
+)
+def test_one_click_on_an_example_gives_the_answer(open_page, options):
+    page = open_page(**options)
+    expect(page.get_by_text("Drop a photo")).to_be_visible()
+    page.locator("#zero-shot-examples button.gallery-item").nth(1).click()
+    expect_best(page, "siglit-mini", "a lion")
+    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert overflow <= 0  # nothing to scroll sideways
+
+
+def test_cosines_are_shown_on_demand(open_page):
+    page = open_page()
+    page.locator("#zero-shot-examples button.gallery-item").first.click()
+    table = card(page, "siglit-mini").locator("table")
+    expect(card(page, "siglit-mini")).to_be_visible()
+    expect(table).to_be_hidden()
+    card(page, "siglit-mini").get_by_text("Raw cosines and logits").click()
+    expect(table).to_be_visible()
+
+
+def test_errors_are_toasts_and_the_next_request_works(open_page, tmp_path):
+    page = open_page()
+    page.get_by_role("button", name="Classify").click()
+    expect(page.get_by_text("There is no image")).to_be_visible()
+    (tmp_path / "photo.jpg").write_text("only words")
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "photo.jpg")
+    page.wait_for_timeout(1000)  # the upload shows no picture that could be waited for
+    page.get_by_role("button", name="Classify").click()
+    expect(page.get_by_text("is not a JPEG, PNG")).to_be_visible()
+    page.locator("#zero-shot-examples button.gallery-item").first.click()
+    expect_best(page, "siglit-mini", "a cat")

@@ -1,0 +1,40 @@
+"""README and .env.example name what there is, and every module says its job."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings
+from engines.factory import ENGINES
+from engines.models import bundled_models
+
+PROJECT = Path(__file__).parent.parent
+README = (PROJECT / "README.md").read_text("utf-8")
+MODULES = [
+    path for package in ("app", "engines", "use_cases") for path in sorted((PROJECT / package).rglob("*.py"))
+]
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_in_the_readme_and_the_example_file(name):
+    variable = f"SIGLIP_{name.upper()}"
+    assert f"`{variable}`" in README
+    assert f"{variable}=" in (PROJECT / ".env.example").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", [*ENGINES, *bundled_models()])
+def test_every_engine_and_bundled_model_is_in_the_readme(name):
+    assert f"`{name}`" in README
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_every_module_says_its_job(path):
+    assert ast.get_docstring(ast.parse(path.read_text("utf-8")))
+
+
+def test_relative_links_in_the_readme_lead_somewhere():
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", README)
+    assert links
+    assert [link for link in links if not (PROJECT / link).exists()] == []

@@ -11,13 +11,13 @@ from gradio import media
 
 from app.services import Services
 from app.ui.errors import shows_errors
-from app.ui.image_file import ImageFile
 from app.ui.result_cards import EMPTY_STATE, render_cards
-from engines.errors import InvalidInputError
+from app.ui.uploads import Upload, as_text, uploaded_file
 from use_cases.zero_shot import Classification, classify_image, parse_labels
 
 _ANIMALS = "a cat\na dog\na lion\na horse\na bird"
 _THINGS = "a bus\na cup of coffee\na rocket\na guitar\na bicycle"
+_PEOPLE = "an astronaut\na diver\na firefighter\na cook"
 _EXAMPLES_DIR = Path(__file__).parent.parent / "examples"
 
 
@@ -32,7 +32,7 @@ def example_rows() -> list[tuple[str, str]]:
         (str(_EXAMPLES_DIR / "coffee.jpg"), _THINGS),
         (str(_EXAMPLES_DIR / "rocket.jpg"), _THINGS),
         (media.get_image("bus.png"), _THINGS),
-        (str(_EXAMPLES_DIR / "astronaut.jpg"), "an astronaut\na diver\na firefighter\na pilot"),
+        (str(_EXAMPLES_DIR / "astronaut.jpg"), _PEOPLE),
         (str(_EXAMPLES_DIR / "page.jpg"), _ANIMALS),
     ]
 
@@ -41,23 +41,22 @@ def build_zero_shot_tab(services: Services) -> None:
     """Add the tab to the surrounding gr.Tabs."""
     rows = example_rows()
 
-    async def answer(
-        image: str | None, labels: str, template: str, models: list[str]
-    ) -> list[Classification]:
-        if image is None:
-            raise InvalidInputError("There is no image; drop a photo, take one or click an example.")
-        pooled = await services.engines(models)
-        return await classify_image(pooled, image, parse_labels(labels), template.splitlines())
+    async def answer(image: Upload, labels: str, template: str, models: list[str]) -> list[Classification]:
+        path = uploaded_file(image)
+        label_list = parse_labels(as_text("labels", labels))
+        templates = as_text("template", template).splitlines()
+        pooled = await services.engines([models] if isinstance(models, str) else models or [])
+        return await classify_image(pooled, path, label_list, templates)
 
     @shows_errors
-    async def on_run(image: str | None, labels: str, template: str, models: list[str]) -> str:
+    async def on_run(image: Upload, labels: str, template: str, models: list[str]) -> str:
         return render_cards(await answer(image, labels, template, models))
 
     def on_example(index: int) -> tuple[str, str]:
         return rows[index]
 
     @shows_errors
-    async def zero_shot(image: str | None, labels: str, template: str, models: list[str]) -> dict[str, Any]:
+    async def zero_shot(image: Upload, labels: str, template: str, models: list[str]) -> dict[str, Any]:
         """Score how well each label fits an image, with SigLIP-style and CLIP-style models.
 
         Args:
@@ -72,13 +71,7 @@ def build_zero_shot_tab(services: Services) -> None:
     with gr.Tab("Zero-shot", id="zero-shot"):
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):
-                image = ImageFile(
-                    label="Image",
-                    type="filepath",
-                    image_mode=None,
-                    sources=["upload", "clipboard", "webcam"],
-                    height=300,
-                )
+                image = gr.Image(label="Image", sources=["upload", "clipboard", "webcam"], height=300)
                 labels = gr.Textbox(
                     label="Labels",
                     info="One a line, or separated by commas on a single line.",
@@ -86,9 +79,7 @@ def build_zero_shot_tab(services: Services) -> None:
                     lines=5,
                     max_lines=12,
                 )
-                models = gr.CheckboxGroup(
-                    label="Models", choices=list(services.models), value=list(services.models)
-                )
+                models = gr.CheckboxGroup(list(services.models), value=list(services.models), label="Models")
                 with gr.Accordion("Prompt template", open=False):
                     template = gr.Textbox(
                         value="",
@@ -109,15 +100,16 @@ def build_zero_shot_tab(services: Services) -> None:
             with gr.Column(scale=3, min_width=300):
                 results = gr.HTML(EMPTY_STATE, label="Results", elem_id="zero-shot-results")
         inputs = [image, labels, template, models]
-        run_options: dict[str, Any] = {
+        options: dict[str, Any] = {
             "concurrency_limit": None,  # the batcher decides what runs together
-            "scroll_to_output": True,  # on a phone the results lie below the fold
-            "api_visibility": "private",
+            "preprocess": False,  # the values come as they were sent: see uploads.py
         }
+        # On a phone the results lie below the fold.
+        page_options = options | {"scroll_to_output": True, "api_visibility": "private"}
         examples.click(on_example, examples, [image, labels], api_visibility="private").then(
-            on_run, inputs, results, **run_options
+            on_run, inputs, results, **page_options
         )
-        run_button.click(on_run, inputs, results, **run_options)
+        run_button.click(on_run, inputs, results, **page_options)
         with gr.Row(visible=False):
             endpoint, output = gr.Button(), gr.JSON()
-        endpoint.click(zero_shot, inputs, output, concurrency_limit=None, api_name="zero_shot")
+        endpoint.click(zero_shot, inputs, output, api_name="zero_shot", **options)

@@ -1,5 +1,9 @@
 """The photos that every door must get right, with ordinary label lists."""
 
+from pathlib import Path
+
+import pytest
+
 from app.ui.zero_shot_tab import example_rows
 
 ANSWERS = {
@@ -12,6 +16,6 @@ ANSWERS = {
 
 
 def photos():
-    """Return (path, labels, right label) for each."""
-    rows = {path.rsplit("/", 1)[-1].split(".")[0]: (path, labels) for path, labels in example_rows()}
-    return [(*rows[name], answer) for name, answer in ANSWERS.items()]
+    """Return (path, labels, right label) for each, as parameters that are named after the photo."""
+    rows = {Path(path).stem: (path, labels) for path, labels in example_rows()}
+    return [pytest.param(*rows[name], answer, id=name) for name, answer in ANSWERS.items()]

@@ -17,6 +17,7 @@ from tests.app.photos import photos
 from tests.engines.test_images import png_header
 
 pytestmark = pytest.mark.model
+CAT = photos()[0].values[0]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_the_command_line_gets_the_right_answer(path, labels, answer):
 
 
 def test_one_model_and_a_template_can_be_chosen(client):
-    path, labels, answer = photos()[0]
+    path, labels, answer = photos()[0].values
     (result,) = ask(client, path, labels, models=["lit-mini"], template="a photo of {label}")["results"]
     assert result["model"] == "lit-mini"
     assert result["scores"][0]["label"] == answer
@@ -68,7 +69,7 @@ def test_the_endpoint_keeps_its_name_and_parameters(client):
 
 @pytest.fixture(params=["text", "truncated", "bomb", "empty"])
 def bad_file(request, tmp_path):
-    good = Path(photos()[0][0]).read_bytes()
+    good = Path(CAT).read_bytes()
     data, sentence = {
         "text": (b"only words", "is not a JPEG"),
         "truncated": (good[: len(good) // 3], "damaged or incomplete"),
@@ -83,7 +84,7 @@ def test_a_bad_image_gets_a_sentence_and_the_next_request_works(client, bad_file
     path, sentence = bad_file
     with pytest.raises(AppError, match=sentence):
         ask(client, path)
-    assert ask(client, photos()[0][0])["results"][0]["scores"][0]["label"] == "a cat"
+    assert ask(client, CAT)["results"][0]["scores"][0]["label"] == "a cat"
 
 
 @pytest.mark.parametrize(
@@ -93,11 +94,13 @@ def test_a_bad_image_gets_a_sentence_and_the_next_request_works(client, bad_file
         ({"labels": "\n".join(map(str, range(10_000)))}, "10,000 labels; at most 1,000"),
         ({"template": "a photo"}, r"must contain \{label\}"),
         ({"models": []}, "No model is chosen"),
+        ({"models": ["/etc"]}, "Unknown model '/etc'; this server offers siglit-mini, lit-mini"),
+        ({"labels": 7}, "'labels' must be text, not int"),
     ],
 )
 def test_bad_parameters_get_a_sentence(client, options, sentence):
     with pytest.raises(AppError, match=sentence):
-        ask(client, photos()[0][0], **options)
+        ask(client, CAT, **options)
 
 
 def test_no_image_gets_a_sentence(client):
@@ -115,14 +118,14 @@ def test_a_file_of_the_server_cannot_be_named(client, server):
 
 
 def test_many_clients_at_once_all_get_their_own_answer(client):
-    rows = photos() * 4
+    rows = [photo.values for photo in photos()] * 4
     with ThreadPoolExecutor(len(rows)) as threads:
         results = list(threads.map(lambda row: ask(client, row[0], row[1]), rows))
     assert [result["results"][0]["scores"][0]["label"] for result in results] == [row[2] for row in rows]
 
 
 def test_known_labels_are_not_embedded_again(client):
-    path, labels, _ = photos()[1]
+    path, labels, _ = photos()[1].values
     ask(client, path, labels)
     result = ask(client, path, labels)["results"][0]
     assert result["labels_cached"]
@@ -159,7 +162,7 @@ def test_the_default_start_imports_no_heavy_library():
 def test_the_command_line_imports_neither_torch_nor_gradio():
     script = (
         "import sys; from app.cli.classify import main; "
-        f"main([{photos()[0][0]!r}, '--labels', 'a cat']); "
+        f"main([{CAT!r}, '--labels', 'a cat']); "
         "print(sorted({'torch', 'transformers', 'gradio', 'fastapi'} & set(sys.modules)))"
     )
     done = subprocess.run(
@@ -172,7 +175,7 @@ def test_16_bit_images_work_through_the_endpoint(client, tmp_path):
     import numpy as np
     from PIL import Image
 
-    grey = np.asarray(Image.open(photos()[0][0]).convert("L")).astype(np.uint16) * 257
+    grey = np.asarray(Image.open(CAT).convert("L")).astype(np.uint16) * 257
     Image.fromarray(grey).save(tmp_path / "grey16.png")
     assert struct.unpack(">B", (tmp_path / "grey16.png").read_bytes()[24:25]) == (16,)
     assert ask(client, tmp_path / "grey16.png", "a cat, a bus")["results"][0]["scores"][0]["label"] == "a cat"

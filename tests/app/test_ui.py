@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from app.ui.errors import shows_errors
-from app.ui.image_file import ImageFile
 from app.ui.result_cards import MAX_BARS, render_cards
+from app.ui.uploads import uploaded_file
 from app.ui.zero_shot_tab import example_rows
 from engines.errors import InvalidInputError
 from engines.images import decode_image
@@ -91,17 +91,22 @@ async def test_user_errors_become_toasts_and_bugs_stay_bugs():
         await handler(KeyError("bug"))
 
 
-def test_the_image_input_takes_any_file_and_leaves_judging_to_the_decoder(tmp_path):
-    from gradio.data_classes import ImageData
-
-    component = ImageFile(type="filepath", image_mode=None)
-    component.GRADIO_CACHE = str(tmp_path / "uploads")
+def test_only_uploaded_files_are_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     (tmp_path / "uploads").mkdir()
     upload, secret = tmp_path / "uploads" / "notes.txt", tmp_path / "secret.png"
-    upload.write_text("no image")
+    upload.write_text("whatever it holds, the decoder will judge it")
     secret.write_text("not an upload")
-    assert component.preprocess(None) is None
-    assert component.preprocess(ImageData(path=str(upload))) == str(upload)
-    for path in (secret, upload.parent / "gone.png", upload.parent / ".." / "secret.png", ""):
-        with pytest.raises(gr.Error, match="upload it again"):
-            component.preprocess(ImageData(path=str(path)))
+    (upload.parent / "link.png").symlink_to(secret)
+    assert uploaded_file({"path": str(upload)}) == upload
+    with pytest.raises(InvalidInputError, match="There is no image"):
+        uploaded_file(None)
+    for path in (
+        secret,
+        upload.parent / "gone.png",
+        f"{upload.parent}/../secret.png",
+        upload.parent / "link.png",
+        "",
+    ):
+        with pytest.raises(InvalidInputError, match="upload it again"):
+            uploaded_file({"path": str(path)})

@@ -1,0 +1,45 @@
+"""Check the values that events receive as they were sent, the uploaded image above all.
+
+Events take their inputs with preprocess=False: gr.Image would open the file with Pillow itself, in
+any format that Pillow knows and without a limit on pixels, and answer a damaged one with an error
+about the component.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from gradio.utils import get_upload_folder
+
+from engines.errors import InvalidInputError
+
+Upload: TypeAlias = "dict[str, Any] | None"  # gr.Image's value: path, orig_name, mime_type...
+
+
+def uploaded_file(value: Upload) -> Path:
+    """Return the path of an uploaded file, given what gr.Image sends.
+
+    Raises:
+        InvalidInputError: when there is no image, or it did not come through Gradio's upload.
+    """
+    if value is None:
+        raise InvalidInputError("There is no image; drop a photo, take one or click an example.")
+    # Gradio checks where a file lies only if the request marks it as a file, and a hostile one does not.
+    path = Path(value.get("path") or "").resolve()
+    if not path.is_relative_to(Path(get_upload_folder()).resolve()) or not path.is_file():
+        raise InvalidInputError("The image did not arrive; upload it again.")
+    return path
+
+
+def as_text(name: str, value: object) -> str:
+    """Return a text parameter, an empty one for null.
+
+    Raises:
+        InvalidInputError: when it is no text.
+    """
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InvalidInputError(f"The parameter {name!r} must be text, not {type(value).__name__}.")
+    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from efficientnet_lite_pytorch import EfficientNet
@@ -41,7 +42,8 @@ class ImageTower(nn.Module):
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         """Map [n, 3, H, W] to features [n, FEATURE_DIM] and class logits [n, NUM_CLASSES]."""
         tops, stages, logits = [], [], []
-        for name, net in zip(IMAGE_TOWERS, self.nets, strict=True):
+        nets: list[Any] = list(self.nets)  # EfficientNet brings no types
+        for name, net in zip(IMAGE_TOWERS, nets, strict=True):
             hidden = net._swish(net._bn0(net._conv_stem(pixel_values)))
             for index, block in enumerate(net._blocks):
                 hidden = block(hidden)
@@ -52,6 +54,17 @@ class ImageTower(nn.Module):
             logits.append(net._fc(top))
         return torch.cat(tops + stages, dim=1), (logits[0] + logits[1]) / 2
 
+    def classifiers(self) -> list[nn.Linear]:
+        """Return each net's ImageNet classifier, in the order of the features."""
+        nets: list[Any] = list(self.nets)
+        return [net._fc for net in nets]
+
+
+def _start_at_zero(layer: nn.Linear) -> nn.Linear:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
 
 class ImageHead(nn.Module):
     """Places an image in the text space: a class table that knows ImageNet, corrected by an MLP."""
@@ -59,6 +72,8 @@ class ImageHead(nn.Module):
     def __init__(self, hidden: int, dropout: float = 0.0) -> None:
         """Start as the class table alone: the MLP's last layer is zero."""
         super().__init__()
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.zeros(FEATURE_DIM))
         self.register_buffer("std", torch.ones(FEATURE_DIM))
         self.table = nn.Parameter(torch.zeros(NUM_CLASSES, TEXT_DIM))
@@ -66,13 +81,12 @@ class ImageHead(nn.Module):
         self.hidden = nn.Linear(FEATURE_DIM, hidden)
         self.out = nn.Linear(hidden, TEXT_DIM)
         self.dropout = nn.Dropout(dropout)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        _start_at_zero(self.out)
 
     def forward(self, features: Tensor, class_logits: Tensor) -> Tensor:
         """Map features [n, FEATURE_DIM] and class logits to rows [n, TEXT_DIM] of unit length."""
         known = torch.softmax(self.sharpness * class_logits, dim=-1) @ self.table
-        scaled = self.dropout((features - self.mean) / self.std)
+        scaled = (features - self.mean) / self.std
         learned = self.out(self.dropout(functional.gelu(self.hidden(scaled))))
         return functional.normalize(known + learned, dim=-1)
 
@@ -83,14 +97,10 @@ class TextHead(nn.Module):
     def __init__(self, hidden: int) -> None:
         """Start as the identity: the last layer is zero; hidden = 0 stays the identity."""
         super().__init__()
-        self.mlp = (
-            nn.Sequential(nn.Linear(TEXT_DIM, hidden), nn.GELU(), nn.Linear(hidden, TEXT_DIM))
-            if hidden
-            else None
-        )
-        if self.mlp is not None:
-            nn.init.zeros_(self.mlp[2].weight)
-            nn.init.zeros_(self.mlp[2].bias)
+        self.mlp = None
+        if hidden:
+            last = _start_at_zero(nn.Linear(hidden, TEXT_DIM))
+            self.mlp = nn.Sequential(nn.Linear(TEXT_DIM, hidden), nn.GELU(), last)
 
     def forward(self, sentence: Tensor) -> Tensor:
         """Map sentence embeddings [n, TEXT_DIM] to rows [n, TEXT_DIM] of unit length."""

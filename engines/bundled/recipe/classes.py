@@ -1,4 +1,4 @@
-"""What is known of the image tower's 1000 ImageNet classes: their meanings and their place in the text space."""
+"""The image tower's 1000 ImageNet classes: their meanings, names and place in the text space."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import zlib
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from engines.bundled.model import IMAGE_SIZE
@@ -18,7 +19,7 @@ _GREY = (127, 127, 127)
 
 
 def compose_view(picture: Picture, view: int) -> Image.Image:
-    """Draw one view of a picture; view 0 is plain (white ground, upright), the others are varied by their seed."""
+    """Draw one view of a picture; view 0 is plain (white ground, upright), the others are varied."""
     cutout = load_cutout(picture)
     if view == 0:
         return _place(cutout, Image.new("RGB", _canvas_size(cutout, 1.08, 1.08), "white"), 0.5, 0.5)
@@ -38,7 +39,7 @@ def compose_view(picture: Picture, view: int) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.2))) if rng.random() < 0.2 else image
 
 
-def prepare_pixels(image: Image.Image) -> np.ndarray:
+def prepare_pixels(image: Image.Image) -> NDArray[np.float32]:
     """Pad to a grey square of IMAGE_SIZE and normalise, as the app does: [3, IMAGE_SIZE, IMAGE_SIZE]."""
     scale = IMAGE_SIZE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
@@ -79,11 +80,12 @@ def _restyle(cutout: Image.Image, rng: random.Random) -> Image.Image:
 
 
 @cache
-def _spectrum(side: int) -> np.ndarray:
+def _spectrum(side: int) -> NDArray[np.float64]:
     """1 / f amplitudes, the statistics of natural scenes: [side, side // 2 + 1]."""
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :])
     frequency[0, 0] = 1.0
-    return 1 / frequency**1.3
+    amplitudes: NDArray[np.float64] = frequency**-1.3
+    return amplitudes
 
 
 def _background(size: tuple[int, int], rng: random.Random) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Training pairs: real pictures with captions, and pseudo-pairs made from the image tower's own classifier."""
+"""Training pairs: real pictures with captions, and pseudo-pairs from the image tower's classifier."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ class Views:
     pooled: Tensor  # [num_views, FEATURE_DIM], half precision
     class_logits: Tensor  # [num_views, NUM_CLASSES], half precision
     picture: Tensor  # [num_views], index of the picture
+    plain: Tensor  # [num_pictures], row of each picture's view 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +56,21 @@ class PairData:
     class_concept: Tensor  # [NUM_CLASSES], the same for pseudo-pairs
     texts: TextBank  # owners: the pictures, then the classes
     relation: Tensor  # [concepts, concepts] int8: 1 same, 0 related (neither counts), -1 different
-    class_weights: tuple[Tensor, Tensor]  # each net's classifier, [NUM_CLASSES, _TOP_DIM]
+    class_weights: tuple[Tensor, ...]  # each net's classifier, [NUM_CLASSES, _TOP_DIM]
     class_bias: Tensor  # [NUM_CLASSES], mean of both
 
 
 def stack_views(parts: Sequence[tuple[Sequence[int], Features]]) -> Views:
-    """Join cached views; each part names the pictures its rows belong to."""
+    """Join cached views; each part names the pictures its rows belong to, plain views before others."""
+    picture = torch.cat([torch.tensor(rows) for rows, _ in parts])
+    plain = torch.empty(int(picture.max()) + 1, dtype=torch.long)
+    for row in reversed(range(len(picture))):
+        plain[picture[row]] = row
     return Views(
         torch.from_numpy(np.concatenate([features.pooled for _, features in parts])),
         torch.from_numpy(np.concatenate([features.class_logits for _, features in parts])),
-        torch.cat([torch.tensor(rows) for rows, _ in parts]),
+        picture,
+        plain,
     )
 
 
@@ -78,8 +84,7 @@ def build_pair_data(
     """Embed all captions and relate all concepts."""
     names = sorted({p.item.concept for p in pictures} | {s.words[0].lower() for s in synsets})
     index = {name: i for i, name in enumerate(names)}
-    tower = ImageTower()
-    classifiers = [net._fc for net in tower.nets]
+    classifiers = ImageTower().classifiers()
     return PairData(
         views=views,
         photo=torch.tensor([p.item.photo for p in pictures]),
@@ -87,7 +92,7 @@ def build_pair_data(
         class_concept=torch.tensor([index[s.words[0].lower()] for s in synsets]),
         texts=_text_bank(pictures, synsets, wordnet, embed),
         relation=_relate(names, embed(names), wordnet),
-        class_weights=tuple(c.weight.detach().clone() for c in classifiers),  # type: ignore[arg-type]
+        class_weights=tuple(c.weight.detach().clone() for c in classifiers),
         class_bias=(classifiers[0].bias + classifiers[1].bias).detach() / 2,
     )
 

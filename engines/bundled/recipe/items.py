@@ -16,15 +16,17 @@ _ARTICLE = re.compile(r"^(an?|the|some|two|three|a pair of|a couple of)\s+", re.
 _SKIN_TONE = re.compile(r"-(light|medium-light|medium|medium-dark|dark)$")
 _OPENCLIPART_SKIPPED = (  # no nameable things: buttons, logos, patterns, playing cards, flags, file types
     "buttons", "special", "logos", "shapes", "decorations", "geography", "signs_and_symbols/flags",
-    "signs_and_symbols/led", "recreation/games/cards", "computer/icons", "computer/buttons", "computer/folders",
+    "signs_and_symbols/led", "recreation/games/cards", "computer/icons", "computer/buttons",
+    "computer/folders",
     "computer/diagrams", "unsorted/duplicates", "people/smilies", "electronics/battery",
 )  # fmt: skip
 _EMOJI_SKIPPED = ("Flags", "Symbols", "Component")
 _STAMPS_SKIPPED = ("symbols/alphabets", "symbols/math", "symbols/money", "town/flags", "symbols/music")
 _MAX_BYTES = 600_000  # larger ones are posters of up to 230 megapixels
 _GENERIC = {
-    "clipart", "icon", "icons", "symbol", "symbols", "image", "drawing", "picture", "set", "sign", "color", "outline",
-    "contour", "silhouette", "black", "white", "red", "blue", "green", "yellow", "simple", "architetto", "title",
+    "clipart", "icon", "icons", "symbol", "symbols", "image", "drawing", "picture", "set", "sign", "color",
+    "outline", "contour", "silhouette", "black", "white", "red", "blue", "green", "yellow", "simple",
+    "architetto", "title",
 }  # fmt: skip
 
 

@@ -59,7 +59,7 @@ class SentenceEmbedder:
 
     @torch.inference_mode()
     def __call__(self, texts: list[str]) -> torch.Tensor:
-        """Map texts to rows [n, TEXT_DIM] of unit length, in order; sorted by length inside to waste no padding."""
+        """Map texts to rows [n, TEXT_DIM] of unit length, in order; equal lengths share a batch."""
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         rows: list[torch.Tensor] = [torch.empty(0)] * len(texts)
         for start in range(0, len(order), _BATCH * 4):

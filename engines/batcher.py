@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -179,11 +180,8 @@ class MicroBatcher(Generic[T]):
             _fail(batch, EngineClosedError("The engine was stopped before it could answer."))
             raise
         except Exception as error:  # whatever a bad batch raises, the worker must live on
-            failure = (
-                error if isinstance(error, EngineError) else InferenceError(f"The engine failed: {error}")
-            )
-            failure.__cause__ = None if failure is error else error
-            _fail(batch, failure)
+            unknown = InferenceError(f"The engine failed: {error}")
+            _fail(batch, error if isinstance(error, EngineError) else unknown, cause=error)
             return
         for request, row in zip(batch, rows, strict=True):
             if not request.future.done():
@@ -205,7 +203,10 @@ class MicroBatcher(Generic[T]):
         self._waiting.clear()
 
 
-def _fail(requests: Sequence[_Request[T]] | deque[_Request[T]], error: EngineError) -> None:
+def _fail(requests: Iterable[_Request[T]], failure: EngineError, cause: Exception | None = None) -> None:
+    """Settle what is not settled yet; each caller raises an error of its own, with its own traceback."""
     for request in requests:
         if not request.future.done():
+            error = copy.copy(failure)
+            error.__cause__ = cause
             request.future.set_exception(error)

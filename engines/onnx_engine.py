@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,8 @@ def ensure_exported(spec: ModelSpec, cache_dir: Path) -> Path:
         "tower_sha256": config["tower_sha256"],
         "image_size": spec.image_size,
         "opset": OPSET,
+        "torch": version("torch"),
+        "onnxscript": version("onnxscript"),
     }
     return ensure_artifact(cache_dir, f"{spec.name}-onnx-fp32", facts, lambda folder: _export(spec, folder))
 

@@ -84,6 +84,10 @@ class EnginePool:
         loading = self._start(key)
         try:
             loaded = await asyncio.shield(asyncio.wrap_future(loading))
+        except asyncio.CancelledError:
+            if loading.cancelled():  # by close(), not by our caller
+                raise EngineClosedError("The server is stopping.") from None
+            raise
         except Exception:
             if self._loading.get(key) is loading:
                 del self._loading[key]

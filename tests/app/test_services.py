@@ -80,3 +80,20 @@ async def test_a_closed_pool_answers_nobody(loads):
         await pool.get("a")
     with pytest.raises(EngineClosedError):
         await engine.embed_texts(["red"])
+
+
+async def test_closing_during_a_load_is_told_as_such(loads, monkeypatch):
+    pool = EnginePool()
+    release = threading.Event()
+    load_engine = pool_module.load_engine
+    monkeypatch.setattr(pool_module, "load_engine", lambda *a, **k: release.wait(30) and load_engine(*a, **k))
+    loading = [asyncio.ensure_future(pool.get(name)) for name in ("a", "b")]  # "b" waits for its turn
+    while len(pool._loading) < 2:
+        await asyncio.sleep(0.001)
+    closing = asyncio.ensure_future(pool.close())
+    await asyncio.sleep(0.01)
+    release.set()
+    for task in loading:
+        with pytest.raises(EngineClosedError, match="stopping"):
+            await task
+    await closing

@@ -91,8 +91,9 @@ async def test_failed_batch_reaches_every_caller_and_the_next_one_works():
         b.engine.error = RuntimeError("kernel broke")
         b.engine.release.set()
         for task in [first, *others]:
-            with pytest.raises(InferenceError, match="kernel broke"):
+            with pytest.raises(InferenceError, match="kernel broke") as caught:
                 await task
+            assert isinstance(caught.value.__cause__, RuntimeError)
         b.engine.error = None
         assert len(await b.submit(7)) == 1
 

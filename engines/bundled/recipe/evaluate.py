@@ -66,14 +66,14 @@ def _task(name: str, rows: list[int], pictures: Sequence[Picture]) -> Task:
     )
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def embed_labels(labels: Sequence[str], heads: Heads, embed: SentenceEmbedder) -> Tensor:
     """Embed labels with the prompt ensemble: rows [n_labels, TEXT_DIM] of unit length."""
     rows = [heads.text(embed([prompt.format(label=label) for label in labels])) for prompt in PROMPTS]
     return functional.normalize(torch.stack(rows).mean(0), dim=-1)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def task_cosines(task: Task, views: Views, heads: Heads, embed: SentenceEmbedder) -> Tensor:
     """Compare the plain view of a task's pictures with its labels: [n_images, n_labels]."""
     rows = views.plain[task.pictures]

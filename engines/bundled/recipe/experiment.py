@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from engines.bundled.model import ImageHead, TextHead
 from engines.bundled.recipe.cutouts import Picture
 from engines.bundled.recipe.dataset import PairData
 from engines.bundled.recipe.evaluate import (
@@ -82,7 +83,7 @@ def summarize(by_seed: Sequence[dict[str, float]]) -> dict[str, dict[str, float]
     return summary
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def score_photos(
     heads: Heads, loss: Loss, featurizer: ImageFeaturizer, embed: SentenceEmbedder
 ) -> dict[str, object]:
@@ -111,8 +112,6 @@ def score_photos(
 
 def untrained_heads(bench: Bench) -> list[dict[str, float]]:
     """Measure the class table alone, before any training."""
-    from engines.bundled.model import ImageHead, TextHead
-
     head = ImageHead(1).eval().requires_grad_(False)
     head.table.copy_(bench.table)
     heads = Heads(head, TextHead(0), 1.0, 0.0)

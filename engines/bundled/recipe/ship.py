@@ -27,6 +27,7 @@ def write_model(loss: Loss, heads: Heads) -> Path:
     tensors |= {f"text.{name}": tensor for name, tensor in heads.text.state_dict().items()}
     path = folder / "heads.safetensors"
     save_file({name: tensor.to(torch.float16).contiguous() for name, tensor in tensors.items()}, path)
+    path.chmod(0o644)  # safetensors writes files that only their owner can read
     config = {
         "name": MODEL_NAMES[loss],
         "loss": loss,

@@ -16,7 +16,7 @@ from engines.bundled.text_tower import TextTower
 from engines.bundled.towers import locate_tower
 
 CONTEXT_LENGTH = 64  # tokens; captions and prompts are far shorter
-_BATCH = 16
+_TEXT_BATCH = 64
 
 
 class ImageFeaturizer:
@@ -56,17 +56,18 @@ class SentenceEmbedder:
         self._tokenizer.enable_truncation(CONTEXT_LENGTH)
         self._tokenizer.enable_padding()
         self._tower = TextTower().eval()
+        self._known: dict[str, torch.Tensor] = {}
 
-    @torch.inference_mode()
     def __call__(self, texts: list[str]) -> torch.Tensor:
-        """Map texts to rows [n, TEXT_DIM] of unit length, in order; equal lengths share a batch."""
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        rows: list[torch.Tensor] = [torch.empty(0)] * len(texts)
-        for start in range(0, len(order), _BATCH * 4):
-            chosen = order[start : start + _BATCH * 4]
-            tokens = self._tokenizer.encode_batch([texts[i] for i in chosen])
-            ids = torch.tensor([t.ids for t in tokens])
-            mask = torch.tensor([t.attention_mask for t in tokens])
-            for i, row in zip(chosen, self._tower(ids, mask), strict=True):
-                rows[i] = row
-        return torch.stack(rows).clone()
+        """Map texts to rows [n, TEXT_DIM] of unit length, in order."""
+        new = sorted({text for text in texts if text not in self._known}, key=lambda text: (len(text), text))
+        for start in range(0, len(new), _TEXT_BATCH):  # texts of one length share a batch
+            self._remember(new[start : start + _TEXT_BATCH])
+        return torch.stack([self._known[text] for text in texts])
+
+    @torch.no_grad()
+    def _remember(self, texts: list[str]) -> None:
+        tokens = self._tokenizer.encode_batch(texts)
+        ids = torch.tensor([encoding.ids for encoding in tokens])
+        mask = torch.tensor([encoding.attention_mask for encoding in tokens])
+        self._known.update(zip(texts, self._tower(ids, mask), strict=True))

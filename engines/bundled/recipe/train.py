@@ -20,13 +20,13 @@ Loss = Literal["sigmoid", "softmax"]
 class TrainingPlan:
     """The budget and the mixture, the same for both losses."""
 
-    num_steps: int = 500
-    batch_size: int = 512
+    num_steps: int = 200
+    batch_size: int = 448
     photo_share: float = 0.2  # of a batch: cut-out photographs
-    drawing_share: float = 0.3  # of a batch: drawings and emoji; the rest are pseudo-pairs
-    hidden: int = 384  # of the image head
+    drawing_share: float = 0.4  # of a batch: drawings and emoji; the rest are pseudo-pairs
+    hidden: int = 256  # of the image head
     text_hidden: int = 0  # 0 keeps the sentence space as it is
-    dropout: float = 0.3
+    dropout: float = 0.4
     learning_rate: float = 1e-3
     table_rate: float = 2e-3  # the class table's
     weight_decay: float = 0.05

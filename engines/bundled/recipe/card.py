@@ -96,7 +96,7 @@ def _data(metrics: Mapping[str, Any]) -> str:
     lines = [
         "## Training data",
         "",
-        f"{sum(counts.values())} pictures ({', '.join(f'{n} {s}' for s, n in counts.items())}),",
+        f"{sum(counts.values())} pictures\n({', '.join(f'{n} {s}' for s, n in counts.items())}),",
         "each drawn on varied grounds, and pseudo-pairs from the image tower's classifier: a real view,",
         "moved by the smallest step that makes the classifier see another class, with its names and those",
         "of the meanings above it in WordNet. Look-alikes of the photographs above are left out.",

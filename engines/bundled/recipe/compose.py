@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import zlib
 from functools import cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from engines.bundled.recipe.cutouts import Picture, load_cutout
 
 MEAN = 127.0  # of pixels in 0..255; the EfficientNet-Lites were trained on (x - 127) / 128
 STD = 128.0
+RESIZE_MODE: Literal["pad", "squash"] = "pad"
+_RESAMPLE = Image.Resampling.BICUBIC
 _GREY = (127, 127, 127)
 
 
@@ -40,13 +43,18 @@ def compose_view(picture: Picture, view: int) -> Image.Image:
 
 
 def prepare_pixels(image: Image.Image) -> NDArray[np.float32]:
-    """Pad to a grey square of IMAGE_SIZE and normalise, as the app does: [3, IMAGE_SIZE, IMAGE_SIZE]."""
+    """Bring an image to IMAGE_SIZE by RESIZE_MODE and normalise it, as the app does: [3, H, W]."""
+    image = image.convert("RGB")
+    square = _pad(image) if RESIZE_MODE == "pad" else image.resize((IMAGE_SIZE, IMAGE_SIZE), _RESAMPLE)
+    return ((np.asarray(square, np.float32) - MEAN) / STD).transpose(2, 0, 1)
+
+
+def _pad(image: Image.Image) -> Image.Image:
     scale = IMAGE_SIZE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     square = Image.new("RGB", (IMAGE_SIZE, IMAGE_SIZE), _GREY)
-    resized = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
-    square.paste(resized, ((IMAGE_SIZE - size[0]) // 2, (IMAGE_SIZE - size[1]) // 2))
-    return ((np.asarray(square, np.float32) - MEAN) / STD).transpose(2, 0, 1)
+    square.paste(image.resize(size, _RESAMPLE), ((IMAGE_SIZE - size[0]) // 2, (IMAGE_SIZE - size[1]) // 2))
+    return square
 
 
 def _canvas_size(cutout: Image.Image, wide: float, high: float) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.bundled.model import FEATURE_DIM, NUM_CLASSES
-from engines.bundled.recipe.compose import compose_view, prepare_pixels
+from engines.bundled.recipe.compose import RESIZE_MODE, compose_view, prepare_pixels
 from engines.bundled.recipe.cutouts import Picture
 from engines.bundled.recipe.towers_onnx import ImageFeaturizer
 
@@ -31,7 +31,7 @@ class Features:
 def view_features(pictures: Sequence[Picture], view: int, work_dir: Path) -> Features:
     """Return the features of one view of the pictures, from the cache when the same list was seen before."""
     digest = hashlib.sha256("\n".join(picture.item.key for picture in pictures).encode()).hexdigest()[:12]
-    path = work_dir / f"view-{digest}-{view}.npz"
+    path = work_dir / f"view-{digest}-{RESIZE_MODE}-{view}.npz"
     if not path.exists():
         pooled, logits = _compute(pictures, view, ImageFeaturizer(work_dir, _NUM_THREADS))
         np.savez(path, pooled=pooled, class_logits=logits)

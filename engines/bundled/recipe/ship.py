@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from engines.bundled.model import BUNDLED_DIR, IMAGE_SIZE
-from engines.bundled.recipe.compose import MEAN, STD
+from engines.bundled.recipe.compose import MEAN, RESIZE_MODE, STD
 from engines.bundled.recipe.evaluate import PROMPTS
 from engines.bundled.recipe.towers_onnx import CONTEXT_LENGTH
 from engines.bundled.recipe.train import Heads, Loss
@@ -33,7 +33,7 @@ def write_model(loss: Loss, heads: Heads) -> Path:
         "loss": loss,
         "dim": TEXT_DIM,
         "image_size": IMAGE_SIZE,
-        "resize_mode": "pad",
+        "resize_mode": RESIZE_MODE,
         "resample": "bicubic",
         "image_mean": [MEAN / 255] * 3,
         "image_std": [STD / 255] * 3,

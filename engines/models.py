@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from engines.errors import UnknownModelError
+
+ResizeMode: TypeAlias = Literal["squash", "crop", "pad", "crop_pad"]
+Resample: TypeAlias = Literal["bilinear", "bicubic", "lanczos"]
 
 BUNDLED_DIR = Path(__file__).parent / "bundled"
 
@@ -30,8 +33,8 @@ class ModelSpec:
     logit_scale: float  # the exponential is already taken
     logit_bias: float
     image_size: int  # pixels, square
-    resize_mode: Literal["squash", "crop", "pad"]
-    resample: Literal["bilinear", "bicubic", "lanczos"]
+    resize_mode: ResizeMode
+    resample: Resample
     image_mean: tuple[float, float, float]  # of pixels in [0, 1]
     image_std: tuple[float, float, float]
     context_length: int  # tokens, special tokens included

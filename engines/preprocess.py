@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from engines.base import Pixels, Tokens
-from engines.models import ModelSpec
+from engines.models import ModelSpec, Resample, ResizeMode
 from engines.tokenizer import load_tokenizer
 
 _RESAMPLING = {
@@ -19,7 +19,8 @@ _RESAMPLING = {
 }
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _WHITESPACE = re.compile(r"\s+")
-_MAX_ASPECT = 8  # beyond it, "crop" would first resize a ribbon to millions of pixels
+_MAX_ASPECT = 8  # of images that are resized before they are cropped
+_GREY = (127, 127, 127)
 
 
 class Preprocessor:
@@ -41,7 +42,7 @@ class Preprocessor:
 
     def prepare_image(self, image: Image.Image) -> Pixels:
         """Resize, crop and normalise one RGB image to [3, image_size, image_size]."""
-        resized = resize_image(image, self.spec)
+        resized = resize_image(image, self.spec.image_size, self.spec.resize_mode, self.spec.resample)
         channels = np.asarray(resized, np.float32).transpose(2, 0, 1)
         pixels: Pixels = np.ascontiguousarray(channels * self._scale - self._shift)
         return pixels
@@ -51,40 +52,47 @@ class Preprocessor:
         return self._tokenizer(clean_text(text, self.spec))
 
 
-def resize_image(image: Image.Image, spec: ModelSpec) -> Image.Image:
-    """Bring an RGB image to image_size x image_size: squash it, crop its centre or pad it to a square."""
-    side, resample = spec.image_size, _RESAMPLING[spec.resample]
-    if spec.resize_mode == "squash":
-        return image.resize((side, side), resample)
-    if spec.resize_mode == "pad":
-        return _pad(image, spec)
-    image = _shorten(image)
+def resize_image(image: Image.Image, side: int, mode: ResizeMode, resample: Resample) -> Image.Image:
+    """Bring an RGB image to side x side pixels.
+
+    "squash" ignores the aspect ratio (SigLIP), "crop" keeps the centre (CLIP), "pad" keeps
+    everything, and "crop_pad" goes halfway: it gives up at most a fifth of the long side and pads
+    the rest, because what a photo shows is seldom at its ends and padding makes it small.
+    """
+    if mode == "squash":
+        return image.resize((side, side), _RESAMPLING[resample])
+    if mode == "crop":
+        return _crop(image, side, resample)
+    if mode == "crop_pad":
+        image = _cut(image, max(min(image.size), round(0.8 * max(image.size))))
+    return _pad(image, side, resample)
+
+
+def _crop(image: Image.Image, side: int, resample: Resample) -> Image.Image:
+    # The far ends of a ribbon would be thrown away after a costly resize.
+    image = _cut(image, _MAX_ASPECT * min(image.size))
     short, long = sorted(image.size)
     length = int(side * long / short)  # rounded as transformers does
-    resized = image.resize((side, length) if image.width <= image.height else (length, side), resample)
-    left, top = (resized.width - side) // 2, (resized.height - side) // 2
-    return resized.crop((left, top, left + side, top + side))
+    size = (side, length) if image.width <= image.height else (length, side)
+    return _cut(image.resize(size, _RESAMPLING[resample]), side)
 
 
-def _shorten(image: Image.Image) -> Image.Image:
-    """Cut the far ends off a ribbon; the centre crop would throw them away after a costly resize."""
-    most = _MAX_ASPECT * min(image.size)
-    if max(image.size) <= most:
-        return image
+def _cut(image: Image.Image, most: int) -> Image.Image:
+    """Cut both ends off the long side where it has more pixels than that."""
     width, height = min(image.width, most), min(image.height, most)
+    if (width, height) == image.size:
+        return image
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image.crop((left, top, left + width, top + height))
 
 
-def _pad(image: Image.Image, spec: ModelSpec) -> Image.Image:
-    """Scale the long side to image_size and centre the image on the model's mean colour."""
-    side = spec.image_size
+def _pad(image: Image.Image, side: int, resample: Resample) -> Image.Image:
+    """Scale the long side to `side` and centre the image on mid-grey, which normalises to about zero."""
     scale = side / max(image.size)
     width, height = (max(1, round(length * scale)) for length in image.size)
-    red, green, blue = (round(255 * value) for value in spec.image_mean)
-    canvas = Image.new("RGB", (side, side), (red, green, blue))
+    canvas = Image.new("RGB", (side, side), _GREY)
     canvas.paste(
-        image.resize((width, height), _RESAMPLING[spec.resample]), ((side - width) // 2, (side - height) // 2)
+        image.resize((width, height), _RESAMPLING[resample]), ((side - width) // 2, (side - height) // 2)
     )
     return canvas
 

@@ -26,4 +26,4 @@ def server():
             pytest.fail("the server did not start: " + "".join(lines))
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=100)  # it ends an export first, if the models were not exported yet

@@ -69,11 +69,17 @@ def test_texts_are_cleaned_as_in_training(cleaning, cleaned):
 
 def test_pad_keeps_the_whole_image_and_crop_its_centre():
     image = Image.new("RGB", (40, 20), "white")
-    padded = np.asarray(resize_image(image, fake_spec(resize_mode="pad")))
+    padded = np.asarray(resize_image(image, 8, "pad", "bilinear"))
     assert padded.shape == (8, 8, 3)
-    assert (padded[:, 0, 0] > 0).tolist() == [False] * 2 + [True] * 4 + [False] * 2
-    cropped = np.asarray(resize_image(image, fake_spec(resize_mode="crop")))
+    assert (padded[:, 0, 0] == 255).tolist() == [False] * 2 + [True] * 4 + [False] * 2
+    cropped = np.asarray(resize_image(image, 8, "crop", "bilinear"))
     assert (cropped == 255).all()
+
+
+@pytest.mark.parametrize(("size", "white_rows"), [((40, 20), 5), ((25, 20), 8), ((20, 20), 8)])
+def test_crop_pad_gives_up_at_most_a_fifth_of_the_long_side(size, white_rows):
+    rows = np.asarray(resize_image(Image.new("RGB", size, "white"), 8, "crop_pad", "bilinear"))[:, 4, 0]
+    assert (rows == 255).sum() == white_rows
 
 
 def test_a_ribbon_is_cut_before_it_is_resized(monkeypatch):
@@ -82,5 +88,5 @@ def test_a_ribbon_is_cut_before_it_is_resized(monkeypatch):
     monkeypatch.setattr(
         Image.Image, "resize", lambda self, size, *rest: sizes.append(size) or resize(self, size, *rest)
     )
-    assert resize_image(Image.new("RGB", (30_000, 1)), fake_spec(resize_mode="crop")).size == (8, 8)
+    assert resize_image(Image.new("RGB", (30_000, 1)), 8, "crop", "bicubic").size == (8, 8)
     assert sizes == [(64, 8)]

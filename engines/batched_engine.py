@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TypeVar
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engines.base import Embeddings, Engine, Pixels, Tokens
-from engines.batcher import BatcherLimits, EngineThread, MicroBatcher, Row
+from engines.batcher import BatcherLimits, EngineThread, MicroBatcher
 from engines.models import ModelSpec
 from engines.preprocess import Preprocessor
 
@@ -32,7 +32,7 @@ class Embedded:
     embeddings: Embeddings  # [n, dim]
     timings_ms: dict[str, float]  # by stage: preprocess or tokenize, queue, infer
     truncated: tuple[bool, ...] = ()  # per text: longer than the model's context
-    num_cached: int = 0  # texts whose embedding was known
+    num_cached: int = 0  # texts whose embedding was known before this request
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class BatchedEngine:
     """The only way that requests reach an engine; every door shares the same instance.
 
     Preparation runs in worker threads before the queue, inference in the engine's one thread.
-    Embeddings of texts are cached by text, most recently used first. Belongs to one event loop.
+    The embeddings of the texts used last are kept. Belongs to one event loop.
     """
 
     engine: Engine
@@ -85,57 +85,70 @@ class BatchedEngine:
         await asyncio.to_thread(self._thread.close)
 
     async def embed_images(self, images: Sequence[Image.Image]) -> Embedded:
-        """Prepare and embed RGB images.
+        """Prepare and embed RGB images; only one batch of pixels exists at a time.
 
         Raises:
             OverloadedError: when the queue is full.
             InferenceError: when the engine failed.
             EngineClosedError: when the engine is not running.
         """
-        pixels, preprocess_ms = await _prepare(self.preprocessor.prepare_image, images)
-        rows, timings_ms = await _submit(self._images, pixels)
-        return Embedded(
-            self._stack([row.embedding for row in rows]), {"preprocess": preprocess_ms, **timings_ms}
-        )
+        rows: list[NDArray[np.float32]] = []
+        timings_ms = dict.fromkeys(("preprocess", "queue", "infer"), 0.0)
+        for chunk in self._chunks(images):
+            pixels = await _prepare(self.preprocessor.prepare_image, chunk, timings_ms, "preprocess")
+            rows += await _submit(self._images, pixels, timings_ms)
+        return Embedded(self._stack(rows), timings_ms)
 
     async def embed_texts(self, texts: Sequence[str]) -> Embedded:
         """Tokenize and embed texts; those embedded before come from the cache, equal ones are embedded once.
 
         Raises:
-            OverloadedError: when the queue is full.
+            OverloadedError: when the queue is full; what was embedded by then stays in the cache.
             InferenceError: when the engine failed.
             EngineClosedError: when the engine is not running.
         """
         known = {text: self._text_cache[text] for text in dict.fromkeys(texts) if text in self._text_cache}
-        new = [text for text in dict.fromkeys(texts) if text not in known]
-        tokens, tokenize_ms = await _prepare(self.preprocessor.prepare_text, new)
-        rows, timings_ms = await _submit(self._texts, tokens)
-        for text, token, row in zip(new, tokens, rows, strict=True):
-            known[text] = self._text_cache[text] = _CachedText(row.embedding, token.truncated)
+        num_cached = sum(text in known for text in texts)
+        timings_ms = dict.fromkeys(("tokenize", "queue", "infer"), 0.0)
+        for chunk in self._chunks([text for text in dict.fromkeys(texts) if text not in known]):
+            tokens = await _prepare(self.preprocessor.prepare_text, chunk, timings_ms, "tokenize")
+            rows = await _submit(self._texts, tokens, timings_ms)
+            for text, token, row in zip(chunk, tokens, rows, strict=True):
+                known[text] = self._text_cache[text] = _CachedText(row, token.truncated)
         found = [known[text] for text in texts]
-        num_cached = len(found) - len(new)
         return Embedded(
             self._stack([text.embedding for text in found]),
-            {"tokenize": tokenize_ms, **timings_ms},
+            timings_ms,
             truncated=tuple(text.truncated for text in found),
             num_cached=num_cached,
         )
+
+    def _chunks(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
+        size = self.limits.max_batch_size
+        return (items[start : start + size] for start in range(0, len(items), size))
 
     def _stack(self, rows: list[NDArray[np.float32]]) -> Embeddings:
         return np.stack(rows) if rows else np.empty((0, self.spec.dim), np.float32)
 
 
-async def _prepare(prepare: Callable[[T], P], items: Sequence[T]) -> tuple[list[P], float]:
-    """Return the prepared items and the milliseconds that it took, off the event loop."""
+async def _prepare(
+    prepare: Callable[[T], P], items: Sequence[T], timings_ms: dict[str, float], stage: str
+) -> list[P]:
+    """Prepare items off the event loop and add the time to its stage."""
     start_s = time.perf_counter()
-    prepared = await asyncio.to_thread(lambda: [prepare(item) for item in items]) if items else []
-    return prepared, (time.perf_counter() - start_s) * 1000
+    prepared = await asyncio.to_thread(lambda: [prepare(item) for item in items])
+    timings_ms[stage] += (time.perf_counter() - start_s) * 1000
+    return prepared
 
 
-async def _submit(batcher: MicroBatcher[T], items: Sequence[T]) -> tuple[list[Row], dict[str, float]]:
-    """Return the rows and the time spent in engine calls and in waiting for them."""
+async def _submit(
+    batcher: MicroBatcher[T], items: Sequence[T], timings_ms: dict[str, float]
+) -> list[NDArray[np.float32]]:
+    """Return the items' embeddings; add the time in engine calls to "infer" and the rest to "queue"."""
     start_s = time.perf_counter()
     rows = await batcher.submit(items)
     elapsed_ms = (time.perf_counter() - start_s) * 1000
     infer_ms = sum({row.batch_number: row.infer_ms for row in rows}.values())
-    return rows, {"queue": max(elapsed_ms - infer_ms, 0.0), "infer": infer_ms}
+    timings_ms["infer"] += infer_ms
+    timings_ms["queue"] += max(elapsed_ms - infer_ms, 0.0)
+    return [row.embedding for row in rows]

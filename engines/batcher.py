@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import copy
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +19,8 @@ from engines.errors import EngineClosedError, EngineError, InferenceError, Overl
 
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatcherLimits:
@@ -26,7 +28,7 @@ class BatcherLimits:
 
     max_batch_size: int = 16  # items per engine call
     max_wait_ms: float = 2.0  # how long the first of a batch waits for company
-    max_queue_size: int = 256  # waiting items before OverloadedError
+    max_queue_size: int = 1024  # waiting items before OverloadedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class MicroBatcher(Generic[T]):
             EngineClosedError: when the batcher is not running or stops first.
         """
         rows: list[Row] = []
-        size = self._limits.max_batch_size
+        size = min(self._limits.max_batch_size, self._limits.max_queue_size)
         for start in range(0, len(items), size):
             requests = self._enqueue(items[start : start + size])
             try:
@@ -159,11 +161,13 @@ class MicroBatcher(Generic[T]):
             remaining_s = deadline_s - time.perf_counter()
             if remaining_s <= 0:
                 return
+            # No asyncio.wait_for: before Python 3.12 it can swallow the cancellation that stops the worker.
             self._arrived.clear()
+            alarm = asyncio.get_running_loop().call_later(remaining_s, self._arrived.set)
             try:
-                await asyncio.wait_for(self._arrived.wait(), remaining_s)
-            except asyncio.TimeoutError:
-                return
+                await self._arrived.wait()
+            finally:
+                alarm.cancel()
 
     def _take_batch(self) -> list[_Request[T]]:
         self._drop_cancelled()
@@ -176,16 +180,19 @@ class MicroBatcher(Generic[T]):
         loop = asyncio.get_running_loop()
         try:
             rows, infer_ms = await loop.run_in_executor(self._thread.executor, self._timed_run, items)
-        except asyncio.CancelledError:
-            _fail(batch, EngineClosedError("The engine was stopped before it could answer."))
-            raise
+        except EngineError as error:
+            _fail(batch, error)
         except Exception as error:  # whatever a bad batch raises, the worker must live on
-            unknown = InferenceError(f"The engine failed: {error}")
-            _fail(batch, error if isinstance(error, EngineError) else unknown, cause=error)
-            return
-        for request, row in zip(batch, rows, strict=True):
-            if not request.future.done():
-                request.future.set_result(Row(row, self._batch_number, len(batch), infer_ms))
+            logger.exception("An engine call with %d items failed", len(batch))
+            _fail(
+                batch, InferenceError("The engine failed on this request; the server's log says why."), error
+            )
+        else:
+            for request, row in zip(batch, rows, strict=True):
+                if not request.future.done():
+                    request.future.set_result(Row(row, self._batch_number, len(batch), infer_ms))
+        finally:  # the worker was cancelled, or something worse than an Exception was raised
+            _fail(batch, EngineClosedError("The engine was stopped before it could answer."))
 
     def _timed_run(self, items: list[T]) -> tuple[Embeddings, float]:
         start_s = time.perf_counter()
@@ -207,6 +214,6 @@ def _fail(requests: Iterable[_Request[T]], failure: EngineError, cause: Exceptio
     """Settle what is not settled yet; each caller raises an error of its own, with its own traceback."""
     for request in requests:
         if not request.future.done():
-            error = copy.copy(failure)
+            error = type(failure)(*failure.args)
             error.__cause__ = cause
             request.future.set_exception(error)

@@ -25,7 +25,7 @@ async def test_known_texts_cost_no_engine_call():
         first = await engine.embed_texts(["red", "green", "red"])
         again = await engine.embed_texts(["green", "red", "blue"])
         assert engine.engine.batches == [2, 1]
-        assert (first.num_cached, again.num_cached) == (1, 2)
+        assert (first.num_cached, again.num_cached) == (0, 2)
         np.testing.assert_array_equal(again.embeddings, np.eye(3)[[1, 0, 2]])
 
 
@@ -52,7 +52,35 @@ async def test_nothing_gives_empty_arrays():
 
 
 async def test_concurrent_requests_share_batches(red_image):
-    engine = fake_batched(max_wait_ms=200, max_batch_size=4)
-    async with engine:
-        await asyncio.gather(*(engine.embed_images([red_image]) for _ in range(4)))
-    assert engine.engine.batches == [4]
+    async with fake_batched(max_batch_size=4) as engine:
+        engine.engine.release.clear()
+        tasks = [asyncio.ensure_future(engine.embed_images([red_image]))]
+        await asyncio.to_thread(engine.engine.started.wait, 10)  # the first runs, the others have to wait
+        tasks += [asyncio.ensure_future(engine.embed_images([red_image])) for _ in range(4)]
+        while engine._images.queue_size < 4:
+            await asyncio.sleep(0.001)
+        engine.engine.release.set()
+        await asyncio.gather(*tasks)
+    assert engine.engine.batches == [1, 4]
+
+
+async def test_many_images_are_prepared_a_batch_at_a_time(red_image):
+    async with fake_batched(max_batch_size=4) as engine:
+        prepared = []
+        prepare = engine.preprocessor.prepare_image
+        engine.preprocessor.prepare_image = lambda image: prepared.append(image) or prepare(image)
+        engine.engine.release.clear()
+        task = asyncio.ensure_future(engine.embed_images([red_image] * 10))
+        await asyncio.to_thread(engine.engine.started.wait, 10)
+        assert len(prepared) == 4
+        engine.engine.release.set()
+        assert (await task).embeddings.shape == (10, 3)
+
+
+async def test_what_was_embedded_before_an_error_stays_cached():
+    async with fake_batched(max_batch_size=1) as engine:
+        embed = engine._texts._run
+        engine._texts._run = lambda tokens: embed(tokens) if tokens[0].ids == (0,) else 1 / 0
+        with pytest.raises(InferenceError):
+            await engine.embed_texts(["red", "blue"])
+        assert (await engine.embed_texts(["red"])).num_cached == 1

@@ -1,6 +1,7 @@
 """The worker: batches form, order holds, and every future settles whatever happens."""
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ async def test_no_items_need_no_engine_call():
         assert b.engine.batches == []
 
 
-async def test_failed_batch_reaches_every_caller_and_the_next_one_works():
+async def test_failed_batch_reaches_every_caller_and_the_next_one_works(caplog):
     async with Batcher(max_batch_size=8) as b:
         first = await b.busy()
         others = [b.submit(value) for value in range(3)]
@@ -91,9 +92,10 @@ async def test_failed_batch_reaches_every_caller_and_the_next_one_works():
         b.engine.error = RuntimeError("kernel broke")
         b.engine.release.set()
         for task in [first, *others]:
-            with pytest.raises(InferenceError, match="kernel broke") as caught:
+            with pytest.raises(InferenceError, match="the server's log says why") as caught:
                 await task
             assert isinstance(caught.value.__cause__, RuntimeError)
+        assert "kernel broke" in caplog.text
         b.engine.error = None
         assert len(await b.submit(7)) == 1
 
@@ -156,23 +158,58 @@ async def test_a_caller_that_gives_up_mid_call_does_not_stop_the_worker():
 
 
 async def test_two_batchers_of_one_engine_never_call_it_at_once():
-    calls, overlaps = 0, 0
+    thread, release, calls = EngineThread("test"), threading.Event(), []
 
     def run(items):
-        nonlocal calls, overlaps
-        calls += 1
-        overlaps += calls > 1
-        rows = np.stack(items)
-        calls -= 1
-        return rows
+        calls.append(len(items))
+        assert release.wait(timeout=30)
+        return np.stack(items)
 
-    thread = EngineThread("test")
-    limits = BatcherLimits(max_batch_size=1, max_wait_ms=0)
-    pair = [MicroBatcher(run, thread, limits) for _ in range(2)]
-    for batcher in pair:
-        batcher.start()
-    await asyncio.gather(*(batcher.submit([row(value)]) for value in range(50) for batcher in pair))
-    assert overlaps == 0
-    for batcher in pair:
-        await batcher.close()
+    limits = BatcherLimits(max_wait_ms=0)
+    first, second = MicroBatcher(run, thread, limits), MicroBatcher(run, thread, limits)
+    first.start()
+    second.start()
+    tasks = [asyncio.ensure_future(batcher.submit([row(1)])) for batcher in (first, second)]
+    while not calls:
+        await asyncio.sleep(0.001)
+    for _ in range(20):
+        await asyncio.sleep(0.001)  # time enough for a second call, if it were not held back
+    assert calls == [1]
+    release.set()
+    await asyncio.gather(*tasks)
+    await first.close()
+    await second.close()
     thread.close()
+
+
+@pytest.mark.parametrize("ticks", range(4))
+async def test_closing_never_hangs_however_close_to_an_arrival(ticks):
+    async with Batcher(max_wait_ms=10_000) as b:
+        first = b.submit(1)
+        await queued(b.batcher, 1)
+        await asyncio.sleep(0)  # the worker waits for company
+        second = b.submit(2)
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        await asyncio.wait_for(b.batcher.close(), timeout=10)
+        results = await asyncio.gather(first, second, return_exceptions=True)
+        assert [type(result) for result in results] == [EngineClosedError] * 2
+
+
+async def test_even_a_base_exception_settles_every_caller():
+    class Panic(BaseException):
+        pass
+
+    def run(items):
+        raise Panic
+
+    async with Batcher(run=run) as b:
+        with pytest.raises(EngineClosedError):
+            await b.submit(1)
+        with pytest.raises(Panic):
+            b.batcher._worker.result()
+
+
+async def test_a_queue_smaller_than_a_batch_still_serves_everybody():
+    async with Batcher(max_batch_size=16, max_queue_size=4) as b:
+        assert len(await b.submit(*range(10))) == 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,20 +10,25 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from engines.base import Embeddings, normalize
 from engines.errors import InvalidInputError
-from engines.images import ImageSource, decode_image
+from engines.images import ImageSource
 from engines.models import ModelSpec
 from engines.pool import PooledEngine
+from use_cases.images import DecodedImage, decode
 
 Scores: TypeAlias = NDArray[np.float32]  # [n_images, n_labels]
 
 MAX_LABELS = 1_000
 MAX_LABEL_CHARS = 1_000
+MAX_TEMPLATES = 20
+MAX_TEMPLATE_CHARS = 500
 LABEL_SLOT = "{label}"
 STAGES = ("load", "decode", "preprocess", "tokenize", "queue", "infer", "post")  # in this order
+
+_ARTICLE = re.compile(r"(a|an|the) ", re.IGNORECASE)
+_ARTICLE_BEFORE_SLOT = re.compile(r"\b(a|an|the) \{label\}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +39,6 @@ class LabelScore:
     score: float  # probability in [0, 1]; only softmax scores sum to 1
     cosine: float
     logit: float
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedImage:
-    """An RGB image and what decoding it took."""
-
-    image: Image.Image
-    decode_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,7 @@ def parse_labels(text: str) -> list[str]:
     """Split what a person typed: one label a line, or comma-separated on a single line."""
     text = text.strip()
     lines = text.splitlines()
-    return lines if len(lines) > 1 else text.split(",")
+    return [line.rstrip(" ,") for line in lines] if len(lines) > 1 else text.split(",")
 
 
 def check_labels(labels: Sequence[str]) -> list[str]:
@@ -75,43 +72,44 @@ def check_labels(labels: Sequence[str]) -> list[str]:
     unique = list(dict.fromkeys(label.strip() for label in labels if label.strip()))
     if not unique:
         raise InvalidInputError("There are no labels; give at least one, such as 'a cat, a dog'.")
-    if len(unique) > MAX_LABELS:
-        raise InvalidInputError(
-            f"There are {len(unique):,} labels; at most {MAX_LABELS:,} are accepted at once."
-        )
-    for label in unique:
-        if len(label) > MAX_LABEL_CHARS:
-            raise InvalidInputError(
-                f"The label {label[:30]!r}... has {len(label):,} characters; at most {MAX_LABEL_CHARS} may be."
-            )
+    _check_size("label", unique, MAX_LABELS, MAX_LABEL_CHARS)
     return unique
 
 
 def check_templates(templates: Sequence[str]) -> list[str]:
-    """Return the prompt templates stripped and without blanks; an empty list means the model's own.
+    """Return the prompt templates stripped, without blanks and repetitions; none means the model's own.
 
     Raises:
-        InvalidInputError: when one has no place for the label.
+        InvalidInputError: when one has no place for the label, or there are too many or too long ones.
     """
-    stripped = [template.strip() for template in templates if template.strip()]
-    for template in stripped:
-        if LABEL_SLOT not in template:
+    unique = list(dict.fromkeys(template.strip() for template in templates if template.strip()))
+    _check_size("prompt template", unique, MAX_TEMPLATES, MAX_TEMPLATE_CHARS)
+    for template in unique:
+        if template.count(LABEL_SLOT) != 1:
             raise InvalidInputError(
-                f"The prompt template {template!r} must contain {LABEL_SLOT} where the label goes."
+                f"The prompt template {template[:60]!r} must contain {LABEL_SLOT} once, where the label goes."
             )
-    return stripped
+    return unique
 
 
-async def decode(source: ImageSource, models: Sequence[ModelSpec]) -> DecodedImage:
-    """Decode an image file or its bytes for these models, in a worker thread.
+def _check_size(kind: str, texts: Sequence[str], most: int, most_chars: int) -> None:
+    if len(texts) > most:
+        raise InvalidInputError(f"There are {len(texts):,} {kind}s; at most {most:,} are accepted at once.")
+    for text in texts:
+        if len(text) > most_chars:
+            raise InvalidInputError(
+                f"The {kind} {text[:30]!r}... has {len(text):,} characters; at most {most_chars:,} may be."
+            )
 
-    Raises:
-        InvalidInputError: when it is no image of a known format, is damaged or is too large.
+
+def fill_template(template: str, label: str) -> str:
+    """Put a label into a template; an article that the label brings replaces the template's.
+
+    "a photo of a {label}" and "an apple" give "a photo of an apple".
     """
-    start_s = time.perf_counter()
-    min_side = 2 * max(spec.image_size for spec in models)
-    image = await asyncio.to_thread(decode_image, source, min_side)
-    return DecodedImage(image, (time.perf_counter() - start_s) * 1000)
+    if _ARTICLE.match(label):
+        template = _ARTICLE_BEFORE_SLOT.sub(LABEL_SLOT, template)
+    return template.replace(LABEL_SLOT, label)
 
 
 async def classify_image(
@@ -121,9 +119,13 @@ async def classify_image(
 
     Takes and raises what `decode` and `classify` do.
     """
-    check_labels(labels)  # before the costly part
-    image = await decode(source, [engine.spec for engine, _ in pooled])
+    image = await decode(source, min_image_side([engine.spec for engine, _ in pooled]))
     return [(await classify(engine, [image], labels, templates))[0] for engine in pooled]
+
+
+def min_image_side(models: Sequence[ModelSpec]) -> int:
+    """Return the side below which a decoder must not shrink an image: twice the models' largest input."""
+    return 2 * max(spec.image_size for spec in models)
 
 
 async def classify(
@@ -148,7 +150,7 @@ async def classify(
     engine, load_ms = pooled
     labels = check_labels(labels)
     templates = check_templates(templates) or engine.spec.prompt_templates
-    prompts = [template.replace(LABEL_SLOT, label) for label in labels for template in templates]
+    prompts = [fill_template(template, label) for label in labels for template in templates]
     texts = await engine.embed_texts(prompts)
     embedded = await engine.embed_images([image.image for image in images])
     start_s = time.perf_counter()

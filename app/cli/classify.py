@@ -14,7 +14,15 @@ from engines.errors import EngineError, InferenceError
 from engines.factory import ENGINES
 from engines.models import bundled_models
 from engines.pool import EnginePool
-from use_cases.zero_shot import Classification, classify, decode, parse_labels
+from use_cases.images import decode
+from use_cases.zero_shot import (
+    Classification,
+    check_labels,
+    check_templates,
+    classify,
+    min_image_side,
+    parse_labels,
+)
 
 _CHUNK = 32  # images that are decoded at a time, to bound memory
 
@@ -50,15 +58,16 @@ async def classify_files(args: argparse.Namespace) -> list[Classification]:
     Raises:
         EngineError: when a name, label or file cannot be used, or the engine fails.
     """
-    labels = parse_labels(args.labels)
+    labels, templates = check_labels(parse_labels(args.labels)), check_templates(args.template)
     pool = EnginePool()
     try:
         pooled = await pool.get(args.model, args.engine)
+        min_side = min_image_side([pooled.engine.spec])
         results: list[Classification] = []
         for start in range(0, len(args.images), _CHUNK):
             paths = args.images[start : start + _CHUNK]
-            images = [await decode(path, [pooled.engine.spec]) for path in paths]
-            results += await classify(pooled, images, labels, args.template)
+            images = [await decode(path, min_side) for path in paths]
+            results += await classify(pooled, images, labels, templates)
         return results
     finally:
         await pool.close()

@@ -26,7 +26,10 @@ def uploaded_file(value: Upload) -> Path:
     if value is None:
         raise InvalidInputError("There is no image; drop a photo, take one or click an example.")
     # Gradio checks where a file lies only if the request marks it as a file, and a hostile one does not.
-    path = Path(value.get("path") or "").resolve()
+    try:
+        path = Path(value.get("path") or "").resolve()
+    except (TypeError, ValueError, AttributeError):  # no text, a null byte, no object at all
+        raise InvalidInputError("The image must be a file that was uploaded first.") from None
     if not path.is_relative_to(Path(get_upload_folder()).resolve()) or not path.is_file():
         raise InvalidInputError("The image did not arrive; upload it again.")
     return path
@@ -43,3 +46,15 @@ def as_text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise InvalidInputError(f"The parameter {name!r} must be text, not {type(value).__name__}.")
     return value
+
+
+def as_names(name: str, value: object) -> list[str]:
+    """Return a parameter that is a list of names; a single name is one, too.
+
+    Raises:
+        InvalidInputError: when it is something else.
+    """
+    names = [value] if isinstance(value, str) else value or []
+    if not isinstance(names, list) or not all(isinstance(item, str) for item in names):
+        raise InvalidInputError(f"The parameter {name!r} must be a list of names.")
+    return names

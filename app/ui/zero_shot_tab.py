@@ -12,8 +12,14 @@ from gradio import media
 from app.services import Services
 from app.ui.errors import shows_errors
 from app.ui.result_cards import EMPTY_STATE, render_cards
-from app.ui.uploads import Upload, as_text, uploaded_file
-from use_cases.zero_shot import Classification, classify_image, parse_labels
+from app.ui.uploads import Upload, as_names, as_text, uploaded_file
+from use_cases.zero_shot import (
+    Classification,
+    check_labels,
+    check_templates,
+    classify_image,
+    parse_labels,
+)
 
 _ANIMALS = "a cat\na dog\na lion\na horse\na bird"
 _THINGS = "a bus\na cup of coffee\na rocket\na guitar\na bicycle"
@@ -43,9 +49,9 @@ def build_zero_shot_tab(services: Services) -> None:
 
     async def answer(image: Upload, labels: str, template: str, models: list[str]) -> list[Classification]:
         path = uploaded_file(image)
-        label_list = parse_labels(as_text("labels", labels))
-        templates = as_text("template", template).splitlines()
-        pooled = await services.engines([models] if isinstance(models, str) else models or [])
+        label_list = check_labels(parse_labels(as_text("labels", labels)))
+        templates = check_templates(as_text("template", template).splitlines())
+        pooled = await services.engines(as_names("models", models))
         return await classify_image(pooled, path, label_list, templates)
 
     @shows_errors
@@ -85,7 +91,7 @@ def build_zero_shot_tab(services: Services) -> None:
                         value="",
                         show_label=False,
                         info="{label} marks the label's place; lines are averaged. Empty: the model's own.",
-                        placeholder="a photo of a {label}",
+                        placeholder="a photo of {label}",
                         lines=1,
                         max_lines=8,
                     )

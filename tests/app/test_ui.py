@@ -13,7 +13,8 @@ from app.ui.zero_shot_tab import example_rows
 from engines.errors import InvalidInputError
 from engines.images import decode_image
 from tests.fakes import fake_batched
-from use_cases.zero_shot import DecodedImage, classify
+from use_cases.images import DecodedImage
+from use_cases.zero_shot import classify
 
 
 class Text(html.parser.HTMLParser):

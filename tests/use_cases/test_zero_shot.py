@@ -5,13 +5,15 @@ import pytest
 
 from engines.errors import InvalidInputError
 from tests.fakes import FakeEngine, FakePool, fake_batched, fake_spec
+from use_cases.images import DecodedImage
 from use_cases.zero_shot import (
+    MAX_TEMPLATES,
     STAGES,
-    DecodedImage,
     check_labels,
     check_templates,
     classify,
     classify_image,
+    fill_template,
     label_embeddings,
     parse_labels,
     scores_from_logits,
@@ -25,6 +27,7 @@ SIGMOID, SOFTMAX = fake_spec(), fake_spec("softmax", "softmax")
     [
         ("a cat, a dog", ["a cat", " a dog"]),
         ("a cat\na dog, asleep\n", ["a cat", "a dog, asleep"]),
+        ("a cat,\na dog,", ["a cat", "a dog"]),
         ("a cat", ["a cat"]),
         ("  \n", [""]),
     ],
@@ -51,10 +54,36 @@ def test_unusable_labels_are_refused(labels, sentence):
         check_labels(labels)
 
 
-def test_a_template_needs_a_place_for_the_label():
-    assert check_templates([" a {label} ", ""]) == ["a {label}"]
-    with pytest.raises(InvalidInputError, match=r"must contain \{label\}"):
-        check_templates(["a photo"])
+def test_templates_are_stripped_and_unique():
+    assert check_templates([" a {label} ", "", "a {label}"]) == ["a {label}"]
+
+
+@pytest.mark.parametrize(
+    ("templates", "sentence"),
+    [
+        (["a photo"], r"must contain \{label\} once"),
+        (["{label} {label}"], r"must contain \{label\} once"),
+        (["x" * 600 + "{label}"], "607 characters; at most 500"),
+        ([f"{i} {{label}}" for i in range(MAX_TEMPLATES + 1)], "21 prompt templates; at most 20"),
+    ],
+)
+def test_unusable_templates_are_refused(templates, sentence):
+    with pytest.raises(InvalidInputError, match=sentence):
+        check_templates(templates)
+
+
+@pytest.mark.parametrize(
+    ("template", "label", "prompt"),
+    [
+        ("a photo of a {label}", "cat", "a photo of a cat"),
+        ("a photo of a {label}", "a cat", "a photo of a cat"),
+        ("A {label}.", "an apple", "an apple."),
+        ("a photo of {label}", "the moon", "a photo of the moon"),
+        ("a photo of a {label}", "a{label}", "a photo of a a{label}"),
+    ],
+)
+def test_a_label_s_own_article_replaces_the_template_s(template, label, prompt):
+    assert fill_template(template, label) == prompt
 
 
 def test_sigmoid_scores_stand_alone_and_softmax_scores_add_up():

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp
 
 from app.services import build_services
-from app.settings import Settings
+from app.settings import Settings, setting_problems
 from engines.errors import EngineError
 from engines.images import MAX_IMAGE_BYTES
 
@@ -38,16 +38,25 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     from app.api.routes import build_router
     from app.ui.demo import CSS, THEME, build_demo
+    from app.ui.no_downloads import refuse_downloads
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await services.pool.close()
 
+    refuse_downloads()
     api = FastAPI(title="SigLIP-as-Server", lifespan=lifespan)
     api.include_router(build_router(services))
-    demo = build_demo(services)
-    gr.mount_gradio_app(api, demo, path="/", theme=THEME, css=CSS, max_file_size=MAX_IMAGE_BYTES)
+    gr.mount_gradio_app(
+        api,
+        build_demo(services),
+        path="/",
+        theme=THEME,
+        css=CSS,
+        max_file_size=MAX_IMAGE_BYTES,
+        show_error=False,  # of bugs; what users can act on is a gr.Error, which is always shown
+    )
     return api
 
 
@@ -59,12 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _listen(settings) as listener:
             _serve(create_app(settings), listener)
     except ValidationError as error:
-        for problem in error.errors():
-            print(f"error: setting {'.'.join(map(str, problem['loc']))}: {problem['msg']}", file=sys.stderr)
+        print(setting_problems(error), file=sys.stderr)
         return 2
     except (EngineError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # uvicorn has shut down and passes it on
+        pass
     return 0
 
 
@@ -72,16 +82,16 @@ def _serve(api: FastAPI, listener: socket.socket) -> None:
     import uvicorn
 
     host, port = listener.getsockname()[:2]
-    logger.info(
-        "Open http://%s:%s in a browser; stop with Ctrl+C.", "127.0.0.1" if host == "0.0.0.0" else host, port
-    )
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    logger.info("Open http://%s:%s in a browser; stop with Ctrl+C.", shown, port)
     uvicorn.Server(uvicorn.Config(api, log_level="warning")).run(sockets=[listener])
 
 
 def _listen(settings: Settings) -> socket.socket:
     """Bind the port before anything slow happens, so that a taken one is reported at once."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), backlog=1024)
+        return socket.create_server((settings.host, settings.port), family=family, backlog=1024)
     except OSError as error:
         raise OSError(
             f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); choose another with --port"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from app.settings import Settings
 from engines.errors import InvalidInputError, UnknownModelError
+from engines.factory import EngineOptions
 from engines.pool import EnginePool, PooledEngine
 
 
@@ -24,9 +25,10 @@ class Services:
         Only offered names are looked up: a remote caller must not be able to name a folder.
 
         Raises:
-            InvalidInputError: when no model is named.
+            InvalidInputError: when no model is named, or one's checkpoint is damaged.
             UnknownModelError: when one is not offered.
             BackendUnavailableError: when one cannot be loaded here.
+            EngineClosedError: when the server is stopping.
         """
         if not models:
             raise InvalidInputError(f"No model is chosen; choose at least one of {', '.join(self.models)}.")
@@ -45,7 +47,12 @@ def build_services(settings: Settings) -> Services:
         UnknownModelError: when a model or engine is not known.
         InvalidInputError: when a folder is not a checkpoint.
     """
-    pool = EnginePool(settings.batcher_limits, cache_dir=settings.cache_dir, num_threads=settings.num_threads)
-    for model in settings.models:
-        pool.start_loading(model, settings.engine)
+    pool = build_pool(settings)
+    pool.start_loading(settings.models, settings.engine)
     return Services(pool, settings.models, settings.engine)
+
+
+def build_pool(settings: Settings) -> EnginePool:
+    """Make an empty engine pool as the settings want it."""
+    options = EngineOptions(cache_dir=settings.cache_dir, num_threads=settings.num_threads)
+    return EnginePool(settings.batcher_limits, options)

@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from engines.artifacts import default_cache_dir
 from engines.batcher import BatcherLimits
+
+_LIMITS = BatcherLimits()
 
 
 def _default_host() -> str:
@@ -23,7 +25,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="SIGLIP_",
-        env_file=".env",
+        env_file=Path(__file__).parent.parent / ".env",
         extra="ignore",
         frozen=True,
         cli_kebab_case=True,
@@ -43,11 +45,22 @@ class Settings(BaseSettings):
     engine: str | None = Field(
         default=None, description="engine for all models; each model's best when unset"
     )
-    num_threads: int = Field(default=0, ge=0, description="threads per operator; 0 takes one per core")
-    max_batch_size: int = Field(default=16, ge=1, description="items per engine call")
-    max_wait_ms: float = Field(default=2.0, ge=0, description="how long a request waits for company")
-    max_queue_size: int = Field(default=256, ge=1, description="waiting items before requests are refused")
+    num_threads: int = Field(
+        default=0, ge=0, description="threads per operator; 0 leaves it to the runtime: one per core"
+    )
+    max_batch_size: int = Field(default=_LIMITS.max_batch_size, ge=1, description="items per engine call")
+    max_wait_ms: float = Field(
+        default=_LIMITS.max_wait_ms, ge=0, description="how long a request waits for company"
+    )
+    max_queue_size: int = Field(
+        default=_LIMITS.max_queue_size, ge=1, description="waiting items before requests are refused"
+    )
     cache_dir: Path = Field(default_factory=default_cache_dir, description="where exported models are kept")
+
+    @field_validator("cache_dir")
+    @classmethod
+    def _expand_user(cls, value: Path) -> Path:
+        return value.expanduser()
 
     @field_validator("models", mode="before")
     @classmethod
@@ -66,3 +79,10 @@ class Settings(BaseSettings):
             max_wait_ms=self.max_wait_ms,
             max_queue_size=self.max_queue_size,
         )
+
+
+def setting_problems(error: ValidationError) -> str:
+    """Return one line for each setting that cannot be used."""
+    return "\n".join(
+        f"error: setting {'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+    )

@@ -27,8 +27,8 @@ def ensure_artifact(
     """Return the folder of an artifact, building it when these facts were never built before.
 
     The folder's name ends in a hash of the facts, so changed weights or options make a new one. It
-    is built under a lock and beside its final place, then renamed: neither a second process nor a
-    kill can leave or see half of it.
+    is built under a lock and beside its final place, then renamed, so that nobody ever sees half of
+    it; a kill leaves a hidden folder at most.
 
     Args:
         cache_dir: where artifacts live.

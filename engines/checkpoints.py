@@ -82,7 +82,9 @@ def _image_facts(folder: Path, siglip: bool, default_size: int) -> dict[str, Any
     path = folder / "preprocessor_config.json"
     config = _read_json(path if path.exists() else folder / "processor_config.json")
     config = config.get("image_processor", config)  # transformers 5 nests it in processor_config.json
-    size = config.get("crop_size") if config.get("do_center_crop", not siglip) else config.get("size")
+    if not siglip:
+        _check_clip_crop(path, config)
+    size = config.get("size") if siglip else config.get("crop_size", config.get("size"))
     resample = config.get("resample", 3)
     if resample not in _RESAMPLING:
         raise InvalidInputError(
@@ -92,9 +94,18 @@ def _image_facts(folder: Path, siglip: bool, default_size: int) -> dict[str, Any
         "image_size": _side(size, default_size),
         "resize_mode": "squash" if siglip else "crop",
         "resample": _RESAMPLING[resample],
-        "image_mean": tuple(config.get("image_mean", (0.5,) * 3 if siglip else _CLIP_MEAN)),
-        "image_std": tuple(config.get("image_std", (0.5,) * 3 if siglip else _CLIP_STD)),
+        "image_mean": tuple(config.get("image_mean") or ((0.5,) * 3 if siglip else _CLIP_MEAN)),
+        "image_std": tuple(config.get("image_std") or ((0.5,) * 3 if siglip else _CLIP_STD)),
     }
+
+
+def _check_clip_crop(path: Path, config: dict[str, Any]) -> None:
+    """Refuse what CLIP's resize to the short side and centre crop of the same size would get wrong."""
+    size, crop_size = config.get("size", 224), config.get("crop_size", config.get("size", 224))
+    if not config.get("do_center_crop", True) or _side(size, 224) != _side(crop_size, 224):
+        raise InvalidInputError(
+            f"{path} asks for size {size} and crop {crop_size}; only a centre crop of that size is known."
+        )
 
 
 def _side(size: Any, default: int) -> int:
@@ -117,11 +128,14 @@ def _text_cleaning(folder: Path) -> Literal["lower", "canonicalize"]:
 
 def _read_logit_parameters(folder: Path) -> tuple[float, float]:
     """Return (logit_scale before the exponential, logit_bias) from the safetensors files."""
+    import ml_dtypes  # noqa: F401  teaches numpy bfloat16, which safetensors then can read
     from safetensors import SafetensorError, safe_open
 
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:
-        raise InvalidInputError(f"{folder} has no *.safetensors file; other weight formats are not accepted.")
+        raise InvalidInputError(
+            f"{folder} has no *.safetensors file; weights in other formats must be converted first."
+        )
     found: dict[str, float] = {}
     for path in paths:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,18 +17,19 @@ from engines.errors import InvalidInputError
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes"
 
 MAX_IMAGE_BYTES = 50_000_000
-MAX_IMAGE_PIXELS = 64_000_000  # a phone's 50-megapixel photo fits; decoded it takes about 200 MB
+MAX_IMAGE_PIXELS = 64_000_000  # a phone's 50-megapixel photo fits; decoding one takes up to 0.9 GB
 # An allow list: Pillow knows some fifty formats more, EPS among them, which runs Ghostscript.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+_DECODERS = threading.BoundedSemaphore(2)  # decodes at a time, so that large images cannot add up
 _FORMATS_TEXT = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 
 
 def decode_image(source: ImageSource, min_side: int | None = None) -> Image.Image:
     """Read an image file or its bytes: first frame, EXIF orientation applied, alpha on white, RGB.
 
-    With `min_side` (pixels) a larger JPEG may come back at 1/2, 1/4 or 1/8 of its size, which takes
-    a fraction of the time, but with no side shorter than that. Twice the model's input size keeps
-    the later resize within 0.02 of the full decode, in [-1, 1].
+    With `min_side` (pixels) a larger image comes back at a whole fraction of its size, with no side
+    shorter than that: it takes less memory and, a JPEG, a fraction of the time. Pixels after a
+    later resize differ a little from those of the full image.
 
     Raises:
         InvalidInputError: when it is no image of a known format, is damaged or is too large.
@@ -41,7 +43,9 @@ def decode_image(source: ImageSource, min_side: int | None = None) -> Image.Imag
             f"{_sentence(name)} has {len(data) / 1e6:.0f} MB; at most {MAX_IMAGE_BYTES // 10**6} MB are read."
         )
     try:
-        return _to_rgb(_open(data, name, min_side))
+        with _DECODERS:
+            image = _to_rgb(_open(data, name, min_side))
+            return image if min_side is None else _shrink(image, min_side)
     except InvalidInputError:
         raise
     except Exception as error:  # damaged bytes make decoders raise OSError, SyntaxError, struct.error...
@@ -67,23 +71,30 @@ def _open(data: bytes, name: str, min_side: int | None) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I") or image.mode == "F":
         image = _to_8_bit(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        canvas = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(canvas, image)
-    return image.convert("RGB")
+        canvas = Image.new("RGB", image.size, "white")
+        canvas.paste(image, mask=image.getchannel("A"))
+        return canvas
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _shrink(image: Image.Image, min_side: int) -> Image.Image:
+    factor = min(image.size) // min_side
+    return image.reduce(factor) if factor > 1 else image
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Scale 16-bit and float grey to 0..255; Pillow's own conversion clips them to white."""
+    """Scale 16-bit grey by its range and float grey by its values; Pillow would clip both to white."""
     values: NDArray[np.floating] = np.asarray(image, dtype=np.float32)
     if image.mode == "F":
         low, high = float(np.nanmin(values)), float(np.nanmax(values))
         values = np.nan_to_num((values - low) * (255 / max(high - low, 1e-12)))
-    elif values.max() > 255:
+    else:
         values = values / 257  # 65535 / 255
     return Image.fromarray(np.clip(values + 0.5, 0, 255).astype(np.uint8))
 

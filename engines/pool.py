@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
-from pathlib import Path
+from functools import cache, partial
 from typing import NamedTuple
 
 from PIL import Image
@@ -15,9 +16,11 @@ from engines.base import Engine
 from engines.batched_engine import BatchedEngine
 from engines.batcher import BatcherLimits
 from engines.errors import EngineClosedError
-from engines.factory import load_engine, resolve_engine, resolve_model
+from engines.factory import EngineOptions, load_engine, resolve_engine, resolve_model
 from engines.models import ModelSpec
 from engines.preprocess import Preprocessor
+
+logger = logging.getLogger(__name__)
 
 
 class _Key(NamedTuple):
@@ -46,27 +49,25 @@ class EnginePool:
     methods belong to one event loop.
     """
 
-    def __init__(
-        self, limits: BatcherLimits | None = None, *, cache_dir: Path | None = None, num_threads: int = 0
-    ) -> None:
+    def __init__(self, limits: BatcherLimits | None = None, options: EngineOptions | None = None) -> None:
         """Make an empty pool; the arguments are those of BatchedEngine and load_engine."""
         self._limits = limits or BatcherLimits()
-        self._cache_dir = cache_dir
-        self._num_threads = num_threads
+        self._options = options or EngineOptions()
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine-loader")
         self._resolve = cache(resolve_model)
         self._loading: dict[_Key, Future[_Loaded]] = {}
         self._running: dict[_Key, BatchedEngine] = {}
         self._closed = False
 
-    def start_loading(self, model: str, engine: str | None = None) -> None:
-        """Begin to load an engine in the background; errors show when it is asked for.
+    def start_loading(self, models: Sequence[str], engine: str | None = None) -> None:
+        """Begin to load engines in the background, if all the names are right; failures are logged.
 
         Raises:
-            UnknownModelError: when the model or the engine is not known.
-            InvalidInputError: when the model's folder is not a checkpoint.
+            UnknownModelError: when a model or the engine is not known.
+            InvalidInputError: when a folder is not a checkpoint or the engine cannot run a model.
         """
-        self._start(self._key(model, engine))
+        for key in [self._key(model, engine) for model in models]:
+            self._start(key).add_done_callback(partial(_log_failure, key))
 
     async def get(self, model: str, engine: str | None = None) -> PooledEngine:
         """Return the running engine, loading it first when nobody has asked for it before.
@@ -99,10 +100,6 @@ class EnginePool:
             self._running[key] = await batched.__aenter__()
         return PooledEngine(self._running[key], (time.perf_counter() - start_s) * 1000)
 
-    def is_loaded(self, model: str, engine: str | None = None) -> bool:
-        """Tell whether a request to this engine would be answered without loading it."""
-        return self._key(model, engine) in self._running
-
     async def close(self) -> None:
         """Stop all engines; requests that wait get EngineClosedError."""
         self._closed = True
@@ -123,10 +120,15 @@ class EnginePool:
 
     def _load(self, key: _Key) -> _Loaded:
         spec = self._resolve(key.model)
-        engine = load_engine(spec, key.engine, cache_dir=self._cache_dir, num_threads=self._num_threads)
+        engine = load_engine(spec, key.engine, self._options)
         loaded = _Loaded(engine, Preprocessor(spec))
         _warm_up(loaded, spec)
         return loaded
+
+
+def _log_failure(key: _Key, loading: Future[_Loaded]) -> None:
+    if not loading.cancelled() and (error := loading.exception()):
+        logger.error("Loading %s on %s failed: %s", key.model, key.engine, error)
 
 
 def _warm_up(loaded: _Loaded, spec: ModelSpec) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from engines.base import Tokens
-from engines.errors import BackendUnavailableError, InvalidInputError
+from engines.errors import BackendUnavailableError, EngineError, InvalidInputError
 from engines.models import ModelSpec
 
 Tokenizer: TypeAlias = Callable[[str], Tokens]
@@ -28,10 +28,15 @@ def load_tokenizer(spec: ModelSpec) -> Tokenizer:
         folder = locate_tower("all-MiniLM-L6-v2")
     # SigLIP's slow tokenizer is the reference: its tokenizer.json, where there is one, neither
     # canonicalizes nor agrees with it on whitespace, so spiece.model goes first.
-    if (folder / "spiece.model").exists():
-        return _load_sentencepiece(folder / "spiece.model", spec)
-    if (folder / "tokenizer.json").exists():
-        return _load_tokenizers(folder, spec)
+    try:
+        if (folder / "spiece.model").exists():
+            return _load_sentencepiece(folder / "spiece.model", spec)
+        if (folder / "tokenizer.json").exists():
+            return _load_tokenizers(folder, spec)
+    except EngineError:
+        raise
+    except Exception as error:  # both libraries raise bare Exceptions and RuntimeErrors on damaged files
+        raise InvalidInputError(f"The tokenizer in {folder} cannot be read ({error}).") from error
     raise InvalidInputError(
         f"{folder} has neither a tokenizer.json nor a spiece.model; add the model's tokenizer."
     )
@@ -63,7 +68,7 @@ def _load_sentencepiece(path: Path, spec: ModelSpec) -> Tokenizer:
 
     processor = SentencePieceProcessor(model_file=str(path))
     eos_id = processor.eos_id()
-    pad_id = _pad_id(path.parent, processor.piece_to_id) if spec.pad_to_context else None
+    pad_id = _pad_id(path.parent, processor.piece_to_id, processor.unk_id()) if spec.pad_to_context else None
 
     def tokenize(text: str) -> Tokens:
         ids = processor.encode(text)
@@ -79,14 +84,14 @@ def _padded(ids: list[int], pad_id: int | None, spec: ModelSpec) -> tuple[int, .
     return (*ids, *[pad_id] * (spec.context_length - len(ids)))
 
 
-def _pad_id(folder: Path, token_to_id: Callable[[str], int | None]) -> int:
+def _pad_id(folder: Path, token_to_id: Callable[[str], int | None], unk_id: int | None = None) -> int:
     """Return the id of the padding token that tokenizer_config.json names ("</s>" for SigLIP)."""
     path = folder / "tokenizer_config.json"
-    token = json.loads(path.read_text("utf-8")).get("pad_token", "</s>") if path.exists() else "</s>"
+    token = (json.loads(path.read_text("utf-8")).get("pad_token") if path.exists() else None) or "</s>"
     if isinstance(token, dict):  # an AddedToken written out
         token = token["content"]
     pad_id = token_to_id(token)
-    if pad_id is None:
+    if pad_id is None or pad_id == unk_id:
         raise InvalidInputError(
             f"{path} names the padding token {token!r}, which the tokenizer does not know."
         )

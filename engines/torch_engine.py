@@ -43,11 +43,20 @@ class _TransformersTowers:
 
         model_class = SiglipModel if spec.family == "siglip" else CLIPModel
         try:
-            self._model = model_class.from_pretrained(
-                spec.folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
-            ).eval()
+            self._model, report = model_class.from_pretrained(
+                spec.folder,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
         except (OSError, RuntimeError, ValueError) as error:
             raise InvalidInputError(f"Cannot load the checkpoint {str(spec.folder)!r}: {error}") from error
+        if missing := sorted(report["missing_keys"]):
+            raise InvalidInputError(
+                f"The checkpoint {str(spec.folder)!r} lacks {len(missing)} weights, {missing[0]} first."
+            )
+        self._model.eval()
         self._masked = spec.family != "siglip"
 
     def images(self, pixel_values: torch.Tensor) -> torch.Tensor:

@@ -10,10 +10,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from pydantic import ValidationError
+
+from app.services import build_pool
+from app.settings import Settings, setting_problems
 from engines.errors import EngineError, InferenceError
 from engines.factory import ENGINES
 from engines.models import bundled_models
-from engines.pool import EnginePool
 from use_cases.images import decode
 from use_cases.zero_shot import (
     Classification,
@@ -59,7 +62,7 @@ async def classify_files(args: argparse.Namespace) -> list[Classification]:
         EngineError: when a name, label or file cannot be used, or the engine fails.
     """
     labels, templates = check_labels(parse_labels(args.labels)), check_templates(args.template)
-    pool = EnginePool()
+    pool = build_pool(Settings())
     try:
         pooled = await pool.get(args.model, args.engine)
         min_side = min_image_side([pooled.engine.spec])
@@ -114,6 +117,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     try:
         results = asyncio.run(classify_files(args))
+    except ValidationError as error:
+        print(setting_problems(error), file=sys.stderr)
+        return 2
     except EngineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, InferenceError) else 2

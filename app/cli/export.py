@@ -8,7 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from engines.artifacts import default_cache_dir
+from pydantic import ValidationError
+
+from app.settings import Settings, setting_problems
 from engines.errors import EngineError
 from engines.models import bundled_models
 from engines.onnx_engine import ensure_exported
@@ -20,12 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m app.cli.export",
         description="Export the bundled models to ONNX, so that the first start need not.",
     )
-    parser.add_argument(
-        "--cache-dir",
-        type=Path,
-        default=default_cache_dir(),
-        help="where the graphs go (default: %(default)s)",
-    )
+    parser.add_argument("--cache-dir", type=Path, help="where the graphs go (default: SIGLIP_CACHE_DIR)")
     return parser
 
 
@@ -34,8 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     args = build_parser().parse_args(argv)
     try:
+        cache_dir = args.cache_dir or Settings().cache_dir
         for spec in bundled_models().values():
-            print(ensure_exported(spec, args.cache_dir))
+            print(ensure_exported(spec, cache_dir))
+    except ValidationError as error:
+        print(setting_problems(error), file=sys.stderr)
+        return 2
     except EngineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

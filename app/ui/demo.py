@@ -19,7 +19,7 @@ THEME = gr.themes.Soft()
 
 def build_demo(services: Services) -> gr.Blocks:
     """Build the whole interface around the shared engines."""
-    demo: gr.Blocks = gr.Blocks(title=TITLE, fill_width=True)
+    demo: gr.Blocks = gr.Blocks(title=TITLE, fill_width=True, delete_cache=(600, 3600))
     with demo:
         gr.Markdown(INTRODUCTION)
         with gr.Tabs():

@@ -11,7 +11,7 @@ from tests.fakes import FakePool, fake_spec
 @pytest.fixture
 def fake_pool(monkeypatch):
     specs = {"siglit-mini": fake_spec("siglit-mini"), "lit-mini": fake_spec("lit-mini", "softmax")}
-    monkeypatch.setattr(classify, "EnginePool", lambda: FakePool(**specs))
+    monkeypatch.setattr(classify, "build_pool", lambda settings: FakePool(**specs))
 
 
 def test_json_is_one_line_with_all_images_in_order(fake_pool, red_png, tmp_path, red_image, capsys):

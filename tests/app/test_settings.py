@@ -10,13 +10,13 @@ from app.settings import Settings
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(Settings.model_config, "env_file", tmp_path / ".env")
     for name in Settings.model_fields:
         monkeypatch.delenv(f"SIGLIP_{name.upper()}", raising=False)
 
 
-def test_environment_wins_over_env_file(monkeypatch):
-    Path(".env").write_text("SIGLIP_PORT=1111\nSIGLIP_MODELS=a, b\n")
+def test_environment_wins_over_env_file(monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text("SIGLIP_PORT=1111\nSIGLIP_MODELS=a, b\n")
     assert (Settings().port, Settings().models) == (1111, ("a", "b"))
     monkeypatch.setenv("SIGLIP_PORT", "2222")
     assert Settings().port == 2222
@@ -27,6 +27,17 @@ def test_batcher_limits_are_passed_on(monkeypatch):
     assert Settings().batcher_limits.max_batch_size == 3
 
 
+def test_a_home_folder_is_expanded(monkeypatch):
+    monkeypatch.setenv("SIGLIP_CACHE_DIR", "~/models")
+    assert Settings().cache_dir == Path.home() / "models"
+
+
+def test_a_hosted_space_listens_to_everybody(monkeypatch):
+    assert Settings().host == "127.0.0.1"
+    monkeypatch.setenv("SPACE_ID", "someone/space")
+    assert Settings().host == "0.0.0.0"
+
+
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
@@ -35,6 +46,7 @@ def test_batcher_limits_are_passed_on(monkeypatch):
         (["--models", ","], "name at least one model"),
         (["--port", "0", "--models", "no-such-model"], "No model 'no-such-model'"),
         (["--port", "0", "--engine", "tensorrt", "--models", "siglit-mini"], "Unknown engine 'tensorrt'"),
+        (["--port", "0", "--models", "siglit-mini,no-such-model"], "No model 'no-such-model'"),
         (["--host", "256.0.0.1"], "cannot listen on 256.0.0.1"),
     ],
 )

@@ -4,11 +4,15 @@ import json
 import math
 import shutil
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from engines.checkpoints import find_checkpoint, read_checkpoint_spec
 from engines.errors import InvalidInputError, UnknownModelError
 from engines.factory import load_engine, resolve_model
+from engines.preprocess import Preprocessor
 
 
 @pytest.fixture
@@ -69,7 +73,7 @@ def test_an_unknown_engine_lists_the_known_ones(tiny_siglip):
 
 
 def test_a_checkpoint_cannot_run_on_the_bundled_models_engine(tiny_siglip):
-    with pytest.raises(InvalidInputError, match="use torch-fp32"):
+    with pytest.raises(InvalidInputError, match=r"cannot run .* use torch-fp32"):
         load_engine(str(tiny_siglip), "onnx-fp32")
 
 
@@ -90,9 +94,46 @@ def test_each_damage_gets_its_sentence(broken_siglip, damage, sentence):
         resolve_model(str(broken_siglip))
 
 
-def test_a_missing_tokenizer_is_named(broken_siglip):
-    from engines.preprocess import Preprocessor
-
-    (broken_siglip / "spiece.model").unlink()
-    with pytest.raises(InvalidInputError, match="add the model's tokenizer"):
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda folder: (folder / "spiece.model").unlink(), "add the model's tokenizer"),
+        (lambda folder: (folder / "spiece.model").write_bytes(b"damaged"), "cannot be read"),
+        (
+            lambda folder: edit(folder / "tokenizer_config.json", pad_token="[PAD]"),
+            r"padding token '\[PAD\]'",
+        ),
+    ],
+)
+def test_each_damage_to_the_tokenizer_gets_its_sentence(broken_siglip, damage, sentence):
+    damage(broken_siglip)
+    with pytest.raises(InvalidInputError, match=sentence):
         Preprocessor(resolve_model(str(broken_siglip)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_checkpoints_are_read_and_run_in_float32(tiny_siglip, broken_siglip, dtype):
+    path = broken_siglip / "model.safetensors"
+    save_file({name: tensor.to(dtype) for name, tensor in load_file(path).items()}, path, {"format": "pt"})
+    spec = resolve_model(str(broken_siglip))
+    assert spec.logit_bias == pytest.approx(-16.5, rel=0.01)
+    tokens = [Preprocessor(spec).prepare_text("a cat")]
+    rows = [load_engine(str(folder)).embed_tokens(tokens) for folder in (tiny_siglip, broken_siglip)]
+    np.testing.assert_allclose(rows[0], rows[1], atol=0.05)
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(broken_siglip):
+    path = broken_siglip / "model.safetensors"
+    tensors = load_file(path)
+    del tensors["text_model.encoder.layers.1.mlp.fc1.weight"]
+    save_file(tensors, path, {"format": "pt"})
+    with pytest.raises(InvalidInputError, match=r"lacks 1 weights, .*layers\.1\.mlp\.fc1\.weight first"):
+        load_engine(str(broken_siglip))
+
+
+@pytest.mark.parametrize("changes", [{"size": {"shortest_edge": 40}}, {"do_center_crop": False}])
+def test_a_crop_that_we_would_get_wrong_is_refused(tiny_clip, tmp_path, changes):
+    folder = shutil.copytree(tiny_clip, tmp_path / "clip")
+    edit(folder / "preprocessor_config.json", **changes)
+    with pytest.raises(InvalidInputError, match="only a centre crop of the resized side"):
+        resolve_model(str(folder))

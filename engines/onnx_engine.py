@@ -38,7 +38,7 @@ class OnnxEngine:
         Args:
             spec: a bundled model.
             cache_dir: where exported graphs are kept.
-            num_threads: threads per operator; 0 lets ONNX Runtime take one per physical core.
+            num_threads: threads per operator; 0 leaves it to ONNX Runtime, which takes one per physical core.
 
         Raises:
             BackendUnavailableError: when the export fails or its files cannot be used.

@@ -30,7 +30,8 @@ class Preprocessor:
         """Load the model's tokenizer.
 
         Raises:
-            BackendUnavailableError: when the tokenizer's files or library are missing.
+            BackendUnavailableError: when the tokenizer's library or a tower's package is missing.
+            InvalidInputError: when the checkpoint has no usable tokenizer.
         """
         self.spec = spec
         self._tokenizer = load_tokenizer(spec)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ class _TransformersTowers:
 
         model_class = SiglipModel if spec.family == "siglip" else CLIPModel
         try:
-            self._model, report = model_class.from_pretrained(
+            loaded: Any = model_class.from_pretrained(
                 spec.folder,
                 dtype=torch.float32,
                 use_safetensors=True,
@@ -52,6 +52,7 @@ class _TransformersTowers:
             )
         except (OSError, RuntimeError, ValueError) as error:
             raise InvalidInputError(f"Cannot load the checkpoint {str(spec.folder)!r}: {error}") from error
+        self._model, report = loaded
         if missing := sorted(report["missing_keys"]):
             raise InvalidInputError(
                 f"The checkpoint {str(spec.folder)!r} lacks {len(missing)} weights, {missing[0]} first."

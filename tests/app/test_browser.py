@@ -49,9 +49,7 @@ def card(page, model):
 
 
 def expect_best(page, model, label):
-    best = card(page, model).locator("li").first
-    expect(best).to_contain_text(label, timeout=WAIT_MS)
-    return float(best.locator("span").last.inner_text().removesuffix("%"))
+    expect(card(page, model).locator("li").first).to_contain_text(label, timeout=WAIT_MS)
 
 
 @pytest.mark.parametrize(("path", "labels", "answer"), photos())
@@ -63,7 +61,7 @@ def test_an_uploaded_photo_is_classified(open_page, path, labels, answer):
     ).to_be_visible()
     page.get_by_label("Labels").fill(labels)
     page.get_by_role("button", name="Classify").click()
-    assert expect_best(page, "siglit-mini", answer) > 50
+    expect_best(page, "siglit-mini", answer)
     expect(card(page, "siglit-mini")).to_contain_text("none of these")
     expect(card(page, "lit-mini")).not_to_contain_text("none of these")
     expect(card(page, "siglit-mini").locator(".stages")).to_contain_text("infer")
@@ -103,8 +101,11 @@ def test_errors_are_toasts_and_the_next_request_works(open_page, tmp_path):
     page.get_by_role("button", name="Classify").click()
     expect(page.get_by_text("There is no image")).to_be_visible()
     (tmp_path / "photo.jpg").write_text("only words")
-    page.locator("input[type=file]").first.set_input_files(tmp_path / "photo.jpg")
-    page.wait_for_timeout(1000)  # the upload shows no picture that could be waited for
+    with page.expect_response(lambda response: "/upload" in response.url):
+        page.locator("input[type=file]").first.set_input_files(tmp_path / "photo.jpg")
+    expect(
+        page.get_by_label("Remove Image").or_(page.get_by_role("button", name="Remove Image"))
+    ).to_be_visible()
     page.get_by_role("button", name="Classify").click()
     expect(page.get_by_text("is not a JPEG, PNG")).to_be_visible()
     page.locator("#zero-shot-examples button.gallery-item").first.click()

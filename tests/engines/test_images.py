@@ -1,8 +1,6 @@
 """Every door decodes images here: formats, modes, orientation, limits and damage."""
 
 import io
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -10,6 +8,7 @@ from PIL import Image
 
 from engines.errors import InvalidInputError
 from engines.images import MAX_IMAGE_PIXELS, decode_image
+from tests.images import png_header
 
 FORMAT_OF_MODE = {"CMYK": "TIFF", "YCbCr": "JPEG", "I": "TIFF", "F": "TIFF", "PA": "TIFF"}
 
@@ -90,16 +89,6 @@ def test_shrinking_changes_little():
         for side in (None, 448)
     )
     assert np.abs(whole - shrunk).mean() < 2  # of 255
-
-
-def png_header(width, height):
-    """Return a PNG that claims a size and has no pixels."""
-
-    def chunk(body):
-        return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR" + header) + chunk(b"IDAT") + chunk(b"IEND")
 
 
 @pytest.mark.parametrize("side", [8_100, 10_000, 30_000])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
+from app.fast_gradio import skip_type_stubs
 from app.services import build_services
 from app.settings import Settings, setting_problems
 from engines.errors import EngineError
@@ -33,6 +34,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     services = build_services(settings or Settings())
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # a local demo calls nobody
     # Importing Gradio takes longer than loading the bundled models, so it starts after them.
+    skip_type_stubs()
     import gradio as gr
     from fastapi import FastAPI
 

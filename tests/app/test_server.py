@@ -12,6 +12,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from app.cli import startup
 from tests.app.conftest import PROJECT
 from tests.app.photos import photos
 from tests.images import png_header
@@ -211,3 +212,9 @@ def test_16_bit_images_work_through_the_endpoint(client, tmp_path):
     Image.fromarray(grey).save(tmp_path / "grey16.png")
     assert struct.unpack(">B", (tmp_path / "grey16.png").read_bytes()[24:25]) == (16,)
     assert ask(client, tmp_path / "grey16.png", "a cat, a bus")["results"][0]["scores"][0]["label"] == "a cat"
+
+
+def test_the_startup_command_measures_both_ways_to_start(capsys):
+    assert startup.main(["--rounds", "1"]) == 0
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [len(record[key]) for key in ("server_s", "classify_s")] == [1, 1]

@@ -83,6 +83,7 @@ class EnginePool:
         if key in self._running:
             return PooledEngine(self._running[key], 0.0)
         loading = self._start(key)
+        cold = not loading.done()  # a load in the background may have ended long ago
         try:
             loaded = await asyncio.shield(asyncio.wrap_future(loading))
         except asyncio.CancelledError:
@@ -98,7 +99,7 @@ class EnginePool:
         if key not in self._running:
             batched = BatchedEngine(loaded.engine, loaded.preprocessor, self._limits)
             self._running[key] = await batched.__aenter__()
-        return PooledEngine(self._running[key], (time.perf_counter() - start_s) * 1000)
+        return PooledEngine(self._running[key], (time.perf_counter() - start_s) * 1000 if cold else 0.0)
 
     async def close(self) -> None:
         """Stop all engines; requests that wait get EngineClosedError."""

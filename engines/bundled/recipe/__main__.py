@@ -18,9 +18,9 @@ from engines.bundled.recipe.card import render_card
 from engines.bundled.recipe.classes import imagenet_synsets, initial_table
 from engines.bundled.recipe.cutouts import cut_out
 from engines.bundled.recipe.dataset import build_pair_data, stack_views
+from engines.bundled.recipe.evaluate import split_by_concept, split_by_picture
 from engines.bundled.recipe.experiment import (
     Bench,
-    build_bench,
     cross_validate,
     score_photos,
     summarize,
@@ -61,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         ]
     )
     data = build_pair_data(pictures, views, synsets, wordnet, embed)
-    bench = build_bench(data, pictures, initial_table(synsets, embed), wordnet, embed)
+    concepts, held_out = split_by_concept(pictures, wordnet), split_by_picture(pictures, wordnet)
+    bench = Bench(data, concepts, held_out, initial_table(synsets, embed), embed)
     print("features and texts are ready", flush=True)
     metrics = _train_and_measure(bench, TrainingPlan(), args.num_seeds, work_dir)
     metrics["pictures"] = dict(Counter(p.item.source for p in pictures))
@@ -86,12 +87,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train_and_measure(bench: Bench, plan: TrainingPlan, num_seeds: int, work_dir: Path) -> dict[str, Any]:
-    everything = torch.ones(len(bench.folds), dtype=torch.bool)
+    everything = torch.ones(len(bench.data.photo), dtype=torch.bool)
     featurizer = ImageFeaturizer(work_dir, 2)
-    held_out, by_seed, photos = {}, {}, {}
+    held_out, by_seed, known, photos = {}, {}, {}, {}
     for loss in _LOSSES:
         name = MODEL_NAMES[loss]
-        validation = cross_validate(bench, loss, plan, range(num_seeds))
+        validation = cross_validate(bench, bench.concepts, loss, plan, range(num_seeds))
+        known[name] = cross_validate(bench, bench.pictures, loss, plan, range(1)).by_seed[0]
         scale, bias = fit_scale_and_bias(validation.cosines, loss)
         trained = train_heads(bench.data, everything, bench.table, loss, plan)
         heads = Heads(trained.image, trained.text, scale, bias)
@@ -103,16 +105,17 @@ def _train_and_measure(bench: Bench, plan: TrainingPlan, num_seeds: int, work_di
         "plan": asdict(plan),
         "num_seeds": num_seeds,
         "labels_per_fold": _label_counts(bench),
-        "untrained": untrained_heads(bench)[0],
+        "untrained": untrained_heads(bench),
         "held_out": held_out,
         "held_out_by_seed": by_seed,
+        "known_concepts": known,
         "photos": photos,
     }
 
 
 def _label_counts(bench: Bench) -> dict[str, str]:
     counts: dict[str, list[int]] = {}
-    for tasks in bench.tasks:
+    for tasks in bench.concepts.tasks + bench.pictures.tasks:
         for task in tasks:
             counts.setdefault(task.name, []).append(len(task.labels))
     return {name: f"{min(numbers)} to {max(numbers)}" for name, numbers in counts.items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import zlib
 from functools import cache
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +12,14 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from engines.bundled.model import IMAGE_SIZE
 from engines.bundled.recipe.cutouts import Picture, load_cutout
+from engines.models import Resample, ResizeMode
+from engines.preprocess import resize_image
 
 MEAN = 127.0  # of pixels in 0..255; the EfficientNet-Lites were trained on (x - 127) / 128
 STD = 128.0
-RESIZE_MODE: Literal["pad", "squash"] = "pad"
-_RESAMPLE = Image.Resampling.BICUBIC
-_GREY = (127, 127, 127)
+VIEW_MODE: ResizeMode = "pad"  # a view is composed with its margins, which shall all stay
+PHOTO_MODE: ResizeMode = "crop_pad"  # what ships: whole photographs are wide and show more than one thing
+RESAMPLE: Resample = "bicubic"
 
 
 def compose_view(picture: Picture, view: int) -> Image.Image:
@@ -42,19 +43,11 @@ def compose_view(picture: Picture, view: int) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.2))) if rng.random() < 0.2 else image
 
 
-def prepare_pixels(image: Image.Image) -> NDArray[np.float32]:
-    """Bring an image to IMAGE_SIZE by RESIZE_MODE and normalise it, as the app does: [3, H, W]."""
-    image = image.convert("RGB")
-    square = _pad(image) if RESIZE_MODE == "pad" else image.resize((IMAGE_SIZE, IMAGE_SIZE), _RESAMPLE)
-    return ((np.asarray(square, np.float32) - MEAN) / STD).transpose(2, 0, 1)
-
-
-def _pad(image: Image.Image) -> Image.Image:
-    scale = IMAGE_SIZE / max(image.size)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    square = Image.new("RGB", (IMAGE_SIZE, IMAGE_SIZE), _GREY)
-    square.paste(image.resize(size, _RESAMPLE), ((IMAGE_SIZE - size[0]) // 2, (IMAGE_SIZE - size[1]) // 2))
-    return square
+def prepare_pixels(image: Image.Image, mode: ResizeMode) -> NDArray[np.float32]:
+    """Bring an RGB image to IMAGE_SIZE and normalise it, as the app does: [3, H, W]."""
+    square = np.asarray(resize_image(image, IMAGE_SIZE, mode, RESAMPLE), np.float32)
+    pixels: NDArray[np.float32] = ((square - MEAN) / STD).transpose(2, 0, 1)
+    return pixels
 
 
 def _canvas_size(cutout: Image.Image, wide: float, high: float) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from PIL import Image
 from engines.bundled.recipe.items import Item
 
 LONG_SIDE = 320  # pixels
+LOOKALIKE_BITS = 6  # of 64 hash bits; two renderings of one picture differ by no more
 _SMALLEST = 16  # pixels; anything smaller shows nothing
 _OPAQUE = 16  # alpha from 0 to 255
 _SVG_ERRORS = (ValueError, OSError)

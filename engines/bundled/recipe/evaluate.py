@@ -1,4 +1,4 @@
-"""Measure heads on pictures of concepts they never saw: zero-shot tasks and retrieval."""
+"""Measure heads on concepts or pictures that they never saw: zero-shot tasks and retrieval."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engines.bundled.recipe.cutouts import Picture
+from engines.bundled.recipe.cutouts import LOOKALIKE_BITS, Picture
 from engines.bundled.recipe.dataset import Views
 from engines.bundled.recipe.towers_onnx import SentenceEmbedder
 from engines.bundled.recipe.train import Heads
@@ -18,8 +18,8 @@ from engines.bundled.recipe.wordnet import WordNet
 
 NUM_FOLDS = 5
 PROMPTS = ("{label}", "a photo of a {label}", "a drawing of a {label}")
-_NUM_DRAWN_LABELS = 80
-_NUM_DRAWS = 20  # label sets sampled for the drawings
+_NUM_LABELS = {"animals": 24, "objects": 35, "drawings": 80}  # of the label sets that are drawn
+_NUM_DRAWS = 20  # label sets drawn per fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +32,86 @@ class Task:
     target: Tensor  # per picture: index into labels
 
 
-def fold_of(concept: str) -> int:
-    """Assign a concept to one of NUM_FOLDS folds by its name alone."""
-    return zlib.crc32(concept.encode()) % NUM_FOLDS
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Pictures in folds, and what to measure on each fold by models that never saw it."""
+
+    folds: Tensor  # [num_pictures]
+    tasks: list[list[Task]]  # by fold
 
 
-def build_tasks(pictures: Sequence[Picture], fold: int, wordnet: WordNet) -> list[Task]:
-    """Build the tasks of one held-out fold; every label set holds that fold's concepts only."""
-    held_out = [i for i, p in enumerate(pictures) if fold_of(p.item.concept) == fold]
-    thing = [i for i in held_out if _is_thing(pictures[i].item.concept, wordnet)]
-    animals = [i for i in thing if pictures[i].item.photo and "/animals/" in pictures[i].item.path]
-    objects = [i for i in thing if pictures[i].item.photo and i not in set(animals)]
-    drawings = [i for i in thing if not pictures[i].item.photo]
-    tasks = [_task("animals", animals, pictures), _task("objects", objects, pictures)]
-    generator = torch.Generator().manual_seed(fold)
-    concepts = sorted({pictures[i].item.concept for i in drawings})
-    one_each = list({pictures[i].item.concept: i for i in reversed(thing)}.values())
-    tasks.append(_task("retrieval", one_each, pictures))
+def fold_of(name: str) -> int:
+    """Assign a concept or a picture to one of NUM_FOLDS folds by its name alone."""
+    return zlib.crc32(name.encode()) % NUM_FOLDS
+
+
+def split_by_concept(pictures: Sequence[Picture], wordnet: WordNet) -> Split:
+    """Hold out concepts; every label set names concepts that the measured model never saw."""
+    folds = torch.tensor([fold_of(p.item.concept) for p in pictures])
+    tasks = []
+    for fold in range(NUM_FOLDS):
+        groups = _groups(torch.nonzero(folds == fold)[:, 0].tolist(), pictures, wordnet)
+        everything = [i for rows in groups.values() for i in rows]
+        one_each = list({pictures[i].item.concept: i for i in sorted(everything, reverse=True)}.values())
+        tasks.append(
+            [
+                _task("animals", groups["animals"], pictures),
+                _task("objects", groups["objects"], pictures),
+                _task("retrieval", one_each, pictures),
+                *_drawn_tasks("drawings", groups["drawings"], pictures, fold),
+            ]
+        )
+    return Split(folds, tasks)
+
+
+def split_by_picture(pictures: Sequence[Picture], wordnet: WordNet) -> Split:
+    """Hold out pictures whose concepts the model met in other pictures, none of them a look-alike."""
+    folds = torch.tensor([fold_of(p.item.key) for p in pictures])
+    alike = _lookalikes(pictures)
+    tasks = []
+    for fold in range(NUM_FOLDS):
+        seen = folds != fold
+        concepts = {pictures[i].item.concept for i in torch.nonzero(seen)[:, 0].tolist()}
+        new = torch.nonzero(~seen & ~(alike & seen).any(dim=1))[:, 0].tolist()
+        groups = _groups([i for i in new if pictures[i].item.concept in concepts], pictures, wordnet)
+        tasks.append(
+            [
+                task
+                for name, rows in groups.items()
+                for task in _drawn_tasks(f"known_{name}", rows, pictures, fold)
+            ]
+        )
+    return Split(folds, tasks)
+
+
+def _groups(rows: Sequence[int], pictures: Sequence[Picture], wordnet: WordNet) -> dict[str, list[int]]:
+    """Part the pictures of things into photographed animals, other photographs and drawings."""
+    groups: dict[str, list[int]] = {name: [] for name in _NUM_LABELS}
+    for i in rows:
+        item = pictures[i].item
+        if _is_thing(item.concept, wordnet):
+            photo = "animals" if "/animals/" in item.path else "objects"
+            groups[photo if item.photo else "drawings"].append(i)
+    return groups
+
+
+def _drawn_tasks(name: str, rows: list[int], pictures: Sequence[Picture], seed: int) -> list[Task]:
+    """Draw label sets among the concepts, each with all of its pictures."""
+    generator = torch.Generator().manual_seed(seed)
+    concepts = sorted({pictures[i].item.concept for i in rows})
+    num_labels = _NUM_LABELS[name.removeprefix("known_")]
+    tasks = []
     for _ in range(_NUM_DRAWS):
-        picked = {concepts[i] for i in torch.randperm(len(concepts), generator=generator)[:_NUM_DRAWN_LABELS]}
-        tasks.append(_task("drawings", [i for i in drawings if pictures[i].item.concept in picked], pictures))
+        picked = {concepts[i] for i in torch.randperm(len(concepts), generator=generator)[:num_labels]}
+        tasks.append(_task(name, [i for i in rows if pictures[i].item.concept in picked], pictures))
     return tasks
+
+
+def _lookalikes(pictures: Sequence[Picture]) -> Tensor:
+    """Tell which pictures look alike, [n, n] bool: few of the 64 hash bits differ."""
+    bits = torch.tensor([[p.dhash >> bit & 1 for bit in range(64)] for p in pictures]).float()
+    signs = 2 * bits - 1
+    return (64 - signs @ signs.T) / 2 <= LOOKALIKE_BITS
 
 
 def _is_thing(concept: str, wordnet: WordNet) -> bool:

@@ -11,21 +11,11 @@ import torch
 from torch import Tensor
 
 from engines.bundled.model import ImageHead, TextHead
-from engines.bundled.recipe.cutouts import Picture
 from engines.bundled.recipe.dataset import PairData
-from engines.bundled.recipe.evaluate import (
-    NUM_FOLDS,
-    Task,
-    build_tasks,
-    embed_labels,
-    fold_of,
-    measure,
-    task_cosines,
-)
+from engines.bundled.recipe.evaluate import Split, embed_labels, measure, task_cosines
 from engines.bundled.recipe.photos import NAMED_PHOTOS, NONE_OF_THESE, ORDINARY_LABELS, photo_features
 from engines.bundled.recipe.towers_onnx import ImageFeaturizer, SentenceEmbedder
 from engines.bundled.recipe.train import Heads, Loss, TrainingPlan, train_heads
-from engines.bundled.recipe.wordnet import WordNet
 
 _STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # 97.5 % quantile, by number of seeds
 
@@ -40,30 +30,24 @@ class CrossValidation:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What every run shares: data, tasks per fold and the start of the class table."""
+    """What every run shares: data, both splits and the start of the class table."""
 
     data: PairData
-    folds: Tensor  # [num_pictures]
-    tasks: list[list[Task]]  # by fold
+    concepts: Split
+    pictures: Split
     table: Tensor
     embed: SentenceEmbedder
 
 
-def build_bench(
-    data: PairData, pictures: Sequence[Picture], table: Tensor, wordnet: WordNet, embed: SentenceEmbedder
-) -> Bench:
-    """Split the concepts into folds and build each fold's tasks."""
-    folds = torch.tensor([fold_of(p.item.concept) for p in pictures])
-    return Bench(data, folds, [build_tasks(pictures, f, wordnet) for f in range(NUM_FOLDS)], table, embed)
-
-
-def cross_validate(bench: Bench, loss: Loss, plan: TrainingPlan, seeds: Sequence[int]) -> CrossValidation:
-    """Train once per seed and fold without the fold's concepts, then measure on them."""
+def cross_validate(
+    bench: Bench, split: Split, loss: Loss, plan: TrainingPlan, seeds: Sequence[int]
+) -> CrossValidation:
+    """Train once per seed and fold without the fold's pictures, then measure on them."""
     by_seed, kept = [], []
     for seed in seeds:
         metrics = []
-        for fold, tasks in enumerate(bench.tasks):
-            heads = train_heads(bench.data, bench.folds != fold, bench.table, loss, replace(plan, seed=seed))
+        for fold, tasks in enumerate(split.tasks):
+            heads = train_heads(bench.data, split.folds != fold, bench.table, loss, replace(plan, seed=seed))
             cosines = [task_cosines(task, bench.data.views, heads, bench.embed) for task in tasks]
             metrics.append(measure(tasks, cosines))
             photos = [i for i, task in enumerate(tasks) if task.name in ("animals", "objects")]
@@ -110,13 +94,16 @@ def score_photos(
     return report
 
 
-def untrained_heads(bench: Bench) -> list[dict[str, float]]:
+def untrained_heads(bench: Bench) -> dict[str, float]:
     """Measure the class table alone, before any training."""
     head = ImageHead(1).eval().requires_grad_(False)
     head.table.copy_(bench.table)
     heads = Heads(head, TextHead(0), 1.0, 0.0)
-    found = [
-        measure(tasks, [task_cosines(task, bench.data.views, heads, bench.embed) for task in tasks])
-        for tasks in bench.tasks
-    ]
-    return [{name: statistics.fmean(m[name] for m in found) for name in found[0]}]
+    means: dict[str, float] = {}
+    for split in (bench.concepts, bench.pictures):
+        found = [
+            measure(tasks, [task_cosines(task, bench.data.views, heads, bench.embed) for task in tasks])
+            for tasks in split.tasks
+        ]
+        means |= {name: statistics.fmean(m[name] for m in found) for name in found[0]}
+    return means

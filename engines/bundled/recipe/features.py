@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.bundled.model import FEATURE_DIM, NUM_CLASSES
-from engines.bundled.recipe.compose import RESIZE_MODE, compose_view, prepare_pixels
+from engines.bundled.recipe.compose import VIEW_MODE, compose_view, prepare_pixels
 from engines.bundled.recipe.cutouts import Picture
 from engines.bundled.recipe.towers_onnx import ImageFeaturizer
 
@@ -31,7 +31,7 @@ class Features:
 def view_features(pictures: Sequence[Picture], view: int, work_dir: Path) -> Features:
     """Return the features of one view of the pictures, from the cache when the same list was seen before."""
     digest = hashlib.sha256("\n".join(picture.item.key for picture in pictures).encode()).hexdigest()[:12]
-    path = work_dir / f"view-{digest}-{RESIZE_MODE}-{view}.npz"
+    path = work_dir / f"view-{digest}-{VIEW_MODE}-{view}.npz"
     if not path.exists():
         pooled, logits = _compute(pictures, view, ImageFeaturizer(work_dir, _NUM_THREADS))
         np.savez(path, pooled=pooled, class_logits=logits)
@@ -47,7 +47,10 @@ def _compute(
 
     def pixels(start: int) -> NDArray[np.float32]:
         return np.stack(
-            [prepare_pixels(compose_view(picture, view)) for picture in pictures[start : start + _BATCH]]
+            [
+                prepare_pixels(compose_view(picture, view).convert("RGB"), VIEW_MODE)
+                for picture in pictures[start : start + _BATCH]
+            ]
         )
 
     with ThreadPoolExecutor(1) as pool:  # draws the next batch while the runtime computes this one

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from engines.bundled.recipe.compose import prepare_pixels
-from engines.bundled.recipe.cutouts import Picture, difference_hash
+from engines.bundled.recipe.compose import PHOTO_MODE, prepare_pixels
+from engines.bundled.recipe.cutouts import LOOKALIKE_BITS, Picture, difference_hash
 from engines.bundled.recipe.towers_onnx import ImageFeaturizer
 
 ORDINARY_LABELS = (
@@ -51,9 +51,6 @@ NONE_OF_THESE = tuple(
 )
 
 
-_LOOKALIKE_BITS = 6  # of 64 difference-hash bits; two renderings of one picture differ by fewer
-
-
 def without_lookalikes(pictures: Sequence[Picture]) -> list[Picture]:
     """Leave out every picture that looks like one of the photographs, whatever its concept."""
     hashes = []
@@ -61,7 +58,7 @@ def without_lookalikes(pictures: Sequence[Picture]) -> list[Picture]:
         with Image.open(_locate(package, file)) as image:
             hashes.append(difference_hash(image.convert("RGB")))
             hashes.append(difference_hash(_trimmed(image.convert("RGB"))))
-    return [p for p in pictures if all((p.dhash ^ seen).bit_count() > _LOOKALIKE_BITS for seen in hashes)]
+    return [p for p in pictures if all((p.dhash ^ seen).bit_count() > LOOKALIKE_BITS for seen in hashes)]
 
 
 def _trimmed(image: Image.Image) -> Image.Image:
@@ -78,10 +75,10 @@ def _locate(package: str, file: str) -> Path:
 
 
 def photo_features(photos: tuple[tuple[str, str], ...], featurizer: ImageFeaturizer) -> tuple[Tensor, Tensor]:
-    """Return features and class logits of the photographs, whole as a user would upload them."""
+    """Return features and class logits of the photographs, resized as the app does."""
     pixels = []
     for package, file in photos:
         with Image.open(_locate(package, file)) as image:
-            pixels.append(prepare_pixels(image.convert("RGB")))
+            pixels.append(prepare_pixels(image.convert("RGB"), PHOTO_MODE))
     features, logits = featurizer(np.stack(pixels))
     return torch.from_numpy(features), torch.from_numpy(logits)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from engines.bundled.model import BUNDLED_DIR, IMAGE_SIZE
-from engines.bundled.recipe.compose import MEAN, RESIZE_MODE, STD
+from engines.bundled.recipe.compose import MEAN, PHOTO_MODE, RESAMPLE, STD
 from engines.bundled.recipe.evaluate import PROMPTS
 from engines.bundled.recipe.towers_onnx import CONTEXT_LENGTH
 from engines.bundled.recipe.train import Heads, Loss
@@ -33,8 +33,8 @@ def write_model(loss: Loss, heads: Heads) -> Path:
         "loss": loss,
         "dim": TEXT_DIM,
         "image_size": IMAGE_SIZE,
-        "resize_mode": RESIZE_MODE,
-        "resample": "bicubic",
+        "resize_mode": PHOTO_MODE,
+        "resample": RESAMPLE,
         "image_mean": [MEAN / 255] * 3,
         "image_std": [STD / 255] * 3,
         "context_length": CONTEXT_LENGTH,

@@ -7,10 +7,10 @@ import torch
 from PIL import Image, ImageDraw
 
 from engines.bundled.recipe.calibrate import fit_scale_and_bias
-from engines.bundled.recipe.cutouts import difference_hash
-from engines.bundled.recipe.evaluate import NUM_FOLDS, fold_of, top_k
+from engines.bundled.recipe.cutouts import Picture, difference_hash
+from engines.bundled.recipe.evaluate import NUM_FOLDS, fold_of, split_by_picture, top_k
 from engines.bundled.recipe.experiment import summarize
-from engines.bundled.recipe.items import concept_of
+from engines.bundled.recipe.items import Item, concept_of
 from engines.bundled.recipe.train import _Objective
 from engines.bundled.recipe.wordnet import WordNet
 
@@ -63,6 +63,29 @@ def test_every_fold_gets_concepts_and_a_concept_keeps_its_fold() -> None:
     folds = [fold_of(f"concept {i}") for i in range(100)]
     assert set(folds) == set(range(NUM_FOLDS))
     assert folds == [fold_of(f"concept {i}") for i in range(100)]
+
+
+def test_split_by_picture_measures_new_pictures_of_known_concepts(
+    wordnet: WordNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WordNet, "is_a", lambda *_: True)
+    generator = torch.Generator().manual_seed(0)
+    hashes = [int(h) for h in torch.randint(1 << 62, (40,), generator=generator)]
+    pictures = [
+        Picture(
+            Item(path=f"/animals/{i}.png", source="stamps", photo=True, captions=("cat",), concept="cat"),
+            Path(f"{i}.png"),
+            hashes[i // 2] if i < 20 else hashes[i],  # the first twenty come in pairs of look-alikes
+        )
+        for i in range(40)
+    ]
+    split = split_by_picture(pictures, wordnet)
+    for fold, tasks in enumerate(split.tasks):
+        measured = {int(i) for task in tasks for i in task.pictures}
+        assert measured
+        for i in measured:
+            assert split.folds[i] == fold
+            assert i >= 20 or split.folds[i ^ 1] == fold
 
 
 def test_top_k_counts_rows_whose_target_is_among_the_best() -> None:

@@ -14,13 +14,15 @@ def main(url: str) -> None:
     FOLDER.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1200, "height": 800}, color_scheme="light")
+        page = browser.new_page(viewport={"width": 1200, "height": 900}, color_scheme="light")
         page.goto(url)
         page.locator("#zero-shot-examples button.gallery-item").first.click()
         page.locator(".card").nth(1).wait_for()
         page.wait_for_timeout(500)
         page.locator("#zero-shot-examples button.gallery-item").first.click()  # once more: warm, labels known
         page.wait_for_timeout(2000)
+        page.evaluate("scrollTo(0, 0)")  # an answer scrolls to itself
+        page.wait_for_timeout(500)
         page.screenshot(path=FOLDER / "zero-shot.png")
         browser.close()
 

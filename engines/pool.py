@@ -82,8 +82,9 @@ class EnginePool:
         key = await asyncio.to_thread(self._key, model, engine)
         if key in self._running:
             return PooledEngine(self._running[key], 0.0)
+        # A load in the background may have ended long ago; then nobody waits for it now.
+        cold = key not in self._loading or not self._loading[key].done()
         loading = self._start(key)
-        cold = not loading.done()  # a load in the background may have ended long ago
         try:
             loaded = await asyncio.shield(asyncio.wrap_future(loading))
         except asyncio.CancelledError:

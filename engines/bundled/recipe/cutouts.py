@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import resvg_py
 from PIL import Image
 
 from engines.bundled.recipe.items import Item
@@ -75,9 +74,10 @@ def _render(item: Item, folder: Path) -> Picture | None:
 
 def _read(item: Item) -> Image.Image:
     if item.path.endswith(".svg"):
-        return Image.open(
-            io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_path=item.path, width=LONG_SIDE)))
-        ).convert("RGBA")
+        import resvg_py  # only here: the recipe's tests run without its extra requirements
+
+        png = bytes(resvg_py.svg_to_bytes(svg_path=item.path, width=LONG_SIDE))
+        return Image.open(io.BytesIO(png)).convert("RGBA")
     with Image.open(item.path) as file:
         return file.convert("RGBA")
 

@@ -91,7 +91,7 @@ class EnginePool:
             if loading.cancelled():  # by close(), not by our caller
                 raise EngineClosedError("The server is stopping.") from None
             raise
-        except Exception:
+        except Exception:  # whatever it was, the next request tries to load again
             if self._loading.get(key) is loading:
                 del self._loading[key]
             raise

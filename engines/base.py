@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 
 from engines.models import ModelSpec
 
-Pixels: TypeAlias = NDArray[np.float32]  # [3, image_size, image_size], normalised as the model was trained
+# [3, height, width], normalised as the model was trained; image_size squared, except NaFlex models'
+Pixels: TypeAlias = NDArray[np.float32]
 Embeddings: TypeAlias = NDArray[np.float32]  # [n, dim], rows L2-normalised
+# [n, tokens, hidden], the image tower's last hidden states: what a LLaVA-style projector takes
+PatchFeatures: TypeAlias = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Engine(Protocol):
     no input gives an array of shape [0, dim]. An engine knows no queue and no threads: the
     batcher calls it from one thread only.
 
-    Both methods raise InferenceError when the runtime fails.
+    All methods raise InferenceError when the runtime fails.
     """
 
     spec: ModelSpec
@@ -38,6 +41,10 @@ class Engine(Protocol):
 
     def embed_pixels(self, pixels: Sequence[Pixels]) -> Embeddings:
         """Embed images that `Preprocessor.prepare_image` made."""
+        ...
+
+    def embed_patches(self, pixels: Sequence[Pixels]) -> PatchFeatures:
+        """Return the image tower's last hidden states; a NaFlex model's rows of padding are zero."""
         ...
 
     def embed_tokens(self, tokens: Sequence[Tokens]) -> Embeddings:
@@ -50,20 +57,3 @@ def normalize(rows: NDArray[np.float32]) -> Embeddings:
     lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
     unit: Embeddings = (rows / np.maximum(lengths, 1e-12)).astype(np.float32, copy=False)
     return unit
-
-
-def pad_tokens(tokens: Sequence[Tokens], context_length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Stack texts to (ids, mask), each [n, length] and padded on the right.
-
-    The length is rounded up to a multiple of eight, as far as the context allows, so that a runtime
-    sees few shapes and its memory pool stays small. The filler's id does not matter: models that
-    look at padding get their texts already padded by the Preprocessor, the others get the mask.
-    """
-    longest = max(len(text.ids) for text in tokens)
-    length = max(longest, min(-(-longest // 8) * 8, context_length))
-    ids = np.zeros((len(tokens), length), np.int64)
-    mask = np.zeros((len(tokens), length), np.int64)
-    for row, text in enumerate(tokens):
-        ids[row, : len(text.ids)] = text.ids
-        mask[row, : len(text.ids)] = 1
-    return ids, mask

@@ -3,6 +3,7 @@
 EngineError
 ├── UnknownModelError        no model or engine of that name can be found
 ├── BackendUnavailableError  an optional package, a weight file or a device is missing
+├── QualityGateError         a quantized engine is too far from float32
 ├── InvalidInputError        the caller's image, text or setting cannot be used
 ├── InferenceError           the runtime failed on a valid batch
 ├── OverloadedError          the batcher's queue is full
@@ -20,6 +21,10 @@ class UnknownModelError(EngineError):
 
 class BackendUnavailableError(EngineError):
     """An optional package, a weight file or a device that the engine needs is missing."""
+
+
+class QualityGateError(EngineError):
+    """A quantized engine's embeddings are too far from those of float32; it can be forced."""
 
 
 class InvalidInputError(EngineError):

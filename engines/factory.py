@@ -4,59 +4,144 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import get_args
 
+from engines.artifacts import default_cache_dir
 from engines.base import Engine
 from engines.checkpoints import find_checkpoint, read_checkpoint_spec
-from engines.errors import InvalidInputError, UnknownModelError
-from engines.models import ModelSpec, bundled_models
-
-
-def resolve_model(name: str) -> ModelSpec:
-    """Return the facts of a bundled model, a checkpoint folder or a hub id in the local cache.
-
-    Raises:
-        UnknownModelError: when nothing of that name is on this machine.
-        InvalidInputError: when the folder is not a SigLIP or CLIP checkpoint.
-    """
-    if name in bundled_models():
-        return bundled_models()[name]
-    try:
-        folder = find_checkpoint(name)
-    except UnknownModelError as error:
-        raise UnknownModelError(f"{error} The bundled models are {', '.join(bundled_models())}.") from None
-    return read_checkpoint_spec(folder, name)
+from engines.errors import InvalidInputError, QualityGateError, UnknownModelError
+from engines.models import Family, ModelSpec, bundled_models
+from engines.onnx_graphs import METHODS
+from engines.optional_packages import require_packages
+from engines.quality import GATE_4_BIT, GATE_8_BIT, Gate, ensure_quality
+from engines.registry import KNOWN_MODELS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """How an engine is loaded; each engine takes what concerns it."""
+    """How a model is found and an engine loaded; each engine takes what concerns it."""
 
     cache_dir: Path | None = None  # of built artifacts; the user's cache folder when None
     num_threads: int = 0  # per operator; 0 leaves it to the runtime
+    gated: bool = True  # refuse a quantized engine whose figures are too far from float32's
+    allow_download: bool = False  # of models from the hub; for names that strangers cannot choose
+    allow_pickled_weights: bool = False  # torch's own format, where there are no safetensors
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of built artifacts."""
+        return self.cache_dir or default_cache_dir()
+
+
+def resolve_model(name: str, options: EngineOptions | None = None) -> ModelSpec:
+    """Return the facts of a bundled model, a checkpoint folder or a model of the hub.
+
+    Raises:
+        UnknownModelError: when nothing of that name can be found.
+        InvalidInputError: when the folder is not a checkpoint that can be loaded.
+        BackendUnavailableError: when a download was allowed and failed.
+    """
+    options = options or EngineOptions()
+    if name in bundled_models():
+        return bundled_models()[name]
+    try:
+        folder = find_checkpoint(name, allow_download=options.allow_download)
+    except UnknownModelError as error:
+        known = ", ".join([*bundled_models(), *(model.name for model in KNOWN_MODELS)])
+        raise UnknownModelError(f"{error} Known models are {known}.") from None
+    return read_checkpoint_spec(folder, name, allow_pickled=options.allow_pickled_weights)
 
 
 def _load_onnx(spec: ModelSpec, options: EngineOptions) -> Engine:
+    from engines.onnx_artifacts import ensure_exported
     from engines.onnx_engine import OnnxEngine
 
-    return OnnxEngine(spec, cache_dir=options.cache_dir, num_threads=options.num_threads)
+    folder = ensure_exported(spec, options.folder)
+    return OnnxEngine(spec, name="onnx-fp32", folder=folder, num_threads=options.num_threads)
+
+
+def _load_quantized_onnx(engine: str, spec: ModelSpec, options: EngineOptions) -> Engine:
+    from engines.onnx_artifacts import ensure_quantized
+    from engines.onnx_engine import OnnxEngine
+
+    folder = ensure_quantized(spec, engine, options.folder)
+    return OnnxEngine(spec, name=engine, folder=folder, num_threads=options.num_threads)
 
 
 def _load_torch(spec: ModelSpec, options: EngineOptions) -> Engine:
-    from engines.torch_engine import TorchEngine
+    from engines.torch_engine import load_torch_engine
 
-    return TorchEngine(spec, num_threads=options.num_threads)
+    return load_torch_engine(spec, options.num_threads)
+
+
+def _load_torch_bf16(spec: ModelSpec, options: EngineOptions) -> Engine:
+    from engines.torch_engine import load_torch_bf16_engine
+
+    return load_torch_bf16_engine(spec, options.num_threads)
+
+
+def _load_torch_int8(spec: ModelSpec, options: EngineOptions) -> Engine:
+    from engines.torch_int8 import load_torch_int8_engine
+
+    return load_torch_int8_engine(spec, options.num_threads)
+
+
+def _bitsandbytes(number_format: str) -> Callable[[ModelSpec, EngineOptions], Engine]:
+    def load(spec: ModelSpec, options: EngineOptions) -> Engine:
+        from engines.bitsandbytes_engine import load_bitsandbytes_engine
+
+        cache_dir = options.folder
+        return load_bitsandbytes_engine(spec, number_format, cache_dir, options.num_threads)
+
+    return load
+
+
+def _load_openvino(spec: ModelSpec, options: EngineOptions) -> Engine:
+    require_packages("openvino", "openvino")
+    from engines.onnx_artifacts import ensure_exported
+    from engines.openvino_engine import OpenVinoEngine
+
+    folder = ensure_exported(spec, options.folder)
+    return OpenVinoEngine(spec, folder=folder, num_threads=options.num_threads)
+
+
+_SMALL_NOT_FAST = "saves memory, not time, on processors without"
+_ALL_FAMILIES: frozenset[Family] = frozenset(get_args(Family))
 
 
 @dataclass(frozen=True, slots=True)
 class _EngineEntry:
     load: Callable[[ModelSpec, EngineOptions], Engine]
-    families: frozenset[str]  # of models that it can run
+    families: frozenset[Family] = _ALL_FAMILIES  # of models that it can run
+    gate: Gate | None = None  # None: as exact as float32
+    note: str = ""  # what a user should know before choosing it
 
 
-ENGINES: dict[str, _EngineEntry] = {  # the fastest first
-    "onnx-fp32": _EngineEntry(_load_onnx, frozenset({"bundled"})),
-    "torch-fp32": _EngineEntry(_load_torch, frozenset({"bundled", "siglip", "clip"})),
+def _quantized_onnx(name: str, gate: Gate) -> _EngineEntry:
+    return _EngineEntry(partial(_load_quantized_onnx, name), gate=gate)
+
+
+def _memory_mode(number_format: str, gate: Gate) -> _EngineEntry:
+    return _EngineEntry(_bitsandbytes(number_format), gate=gate, note=f"{_SMALL_NOT_FAST} AVX-512")
+
+
+ENGINES: dict[str, _EngineEntry] = {  # the fastest exact one first
+    "onnx-fp32": _EngineEntry(_load_onnx),
+    **{
+        name: _quantized_onnx(name, GATE_4_BIT if method == "4bit" else GATE_8_BIT)
+        for name, method in METHODS.items()
+    },
+    "torch-fp32": _EngineEntry(_load_torch),
+    "torch-int8": _EngineEntry(_load_torch_int8, gate=GATE_8_BIT),
+    "torch-bf16": _EngineEntry(
+        _load_torch_bf16, gate=GATE_8_BIT, note=f"{_SMALL_NOT_FAST} AVX-512 BF16 or AMX"
+    ),
+    "bnb-int8": _memory_mode("int8", GATE_8_BIT),
+    "bnb-nf4": _memory_mode("nf4", GATE_4_BIT),
+    "bnb-fp4": _memory_mode("fp4", GATE_4_BIT),
+    "openvino": _EngineEntry(_load_openvino, note="needs the package openvino"),
 }
 
 
@@ -90,7 +175,19 @@ def load_engine(
     Raises:
         UnknownModelError: when the model or the engine is not known.
         InvalidInputError: when the checkpoint is damaged or the engine cannot run it.
+        QualityGateError: when the engine is too far from float32 for this model, unless ungated.
         BackendUnavailableError: when an optional package, a tower's file or the cache folder is missing.
     """
-    spec = resolve_model(model) if isinstance(model, str) else model
-    return ENGINES[resolve_engine(spec, engine)].load(spec, options or EngineOptions())
+    options = options or EngineOptions()
+    spec = resolve_model(model, options) if isinstance(model, str) else model
+    name = resolve_engine(spec, engine)
+    entry = ENGINES[name]
+    loaded = entry.load(spec, options)
+    if entry.gate and options.gated:
+        failures = entry.gate.failures(ensure_quality(spec, name, options.folder))
+        if failures:
+            raise QualityGateError(
+                f"The engine {name} failed its quality gate for {spec.name!r}: {', '.join(failures)};"
+                " choose another engine, or force this one with SIGLIP_GATED=false."
+            )
+    return loaded

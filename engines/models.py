@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,10 +12,23 @@ from typing import Any, Literal, TypeAlias
 
 from engines.errors import UnknownModelError
 
-ResizeMode: TypeAlias = Literal["squash", "crop", "pad", "crop_pad"]
+Family: TypeAlias = Literal["bundled", "siglip", "siglip2", "clip", "open_clip"]
+ResizeMode: TypeAlias = Literal["squash", "crop", "torchvision_crop", "pad", "crop_pad", "patches"]
+TextCleaning: TypeAlias = Literal[
+    "none", "lower", "canonicalize", "ftfy_whitespace", "ftfy_lower", "ftfy_canonicalize"
+]
 Resample: TypeAlias = Literal["bilinear", "bicubic", "lanczos"]
 
 BUNDLED_DIR = Path(__file__).parent / "bundled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NaFlex:
+    """How a model takes images of any aspect ratio: as at most so many patches."""
+
+    patch_size: int  # pixels, square
+    max_num_patches: int
+    position_grid: int  # rows and columns of the table of position embeddings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,21 +40,29 @@ class ModelSpec:
     """
 
     name: str
-    family: Literal["bundled", "siglip", "clip"]
+    family: Family
     folder: Path  # configuration, tokenizer and weights
     dim: int
     score: Literal["sigmoid", "softmax"]
     logit_scale: float  # the exponential is already taken
     logit_bias: float
-    image_size: int  # pixels, square
+    image_size: int  # pixels, square; of NaFlex models the size they were trained from
     resize_mode: ResizeMode
     resample: Resample
     image_mean: tuple[float, float, float]  # of pixels in [0, 1]
     image_std: tuple[float, float, float]
     context_length: int  # tokens, special tokens included
-    text_cleaning: Literal["none", "lower", "canonicalize"]
+    text_cleaning: TextCleaning
     pad_to_context: bool  # SigLIP pools the last position, so its texts need the full length
     prompt_templates: tuple[str, ...]  # with "{label}"; embeddings of several are averaged
+    tokenizer: Literal["files", "clip_bpe"] = "files"  # the folder's own, or open_clip's for CLIP
+    pickled_weights: bool = False  # torch's own format, which somebody allowed
+    naflex: NaFlex | None = None  # for resize_mode "patches"
+
+    @property
+    def slug(self) -> str:
+        """Return a short form of the name that may stand in a file name; two models may share it."""
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", self.name.rstrip("/")).strip("-.")[-60:] or "model"
 
 
 @cache

@@ -1,108 +1,92 @@
-"""onnx-fp32: the bundled models on ONNX Runtime, without torch in the process."""
+"""The ONNX engines: graphs on ONNX Runtime, one session per tower, without torch in the process."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from engines.artifacts import default_cache_dir, ensure_artifact
-from engines.base import Embeddings, Pixels, Tokens, normalize, pad_tokens
+from engines.base import Embeddings, PatchFeatures, Pixels, Tokens, normalize
 from engines.errors import BackendUnavailableError, InferenceError
+from engines.inputs import Inputs, image_inputs, text_inputs
 from engines.models import ModelSpec
+from engines.onnx_graphs import EMBEDDINGS, IMAGE_GRAPH, PATCHES, TEXT_GRAPH
 
-IMAGE_GRAPH = "image.onnx"  # pixel_values [n, 3, image_size, image_size] -> embeddings [n, dim]
-TEXT_GRAPH = "text.onnx"  # input_ids, attention_mask [n, length] -> embeddings [n, dim]
-OPSET = 20  # the first with a Gelu operator, which MiniLM uses
-
-_ENGINES_DIR = Path(__file__).parent
-logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class OnnxEngine:
-    """Runs exported graphs with ONNX Runtime's CPU execution provider, one session per tower."""
+    """Runs an artifact's graphs with ONNX Runtime's CPU execution provider.
 
-    name = "onnx-fp32"
+    A tower's session is opened when it is first needed, so that a job for one tower loads one.
+    """
 
-    def __init__(self, spec: ModelSpec, *, cache_dir: Path | None = None, num_threads: int = 0) -> None:
-        """Open both sessions, exporting the model first when that was never done on this machine.
+    def __init__(self, spec: ModelSpec, *, name: str, folder: Path, num_threads: int = 0) -> None:
+        """Take the folder of an artifact.
 
         Args:
-            spec: a bundled model.
-            cache_dir: where exported graphs are kept.
+            spec: the model.
+            name: the engine's name.
+            folder: holds IMAGE_GRAPH and TEXT_GRAPH.
             num_threads: threads per operator; 0 leaves it to ONNX Runtime, which takes one per physical core.
-
-        Raises:
-            BackendUnavailableError: when the export fails or its files cannot be used.
         """
         self.spec = spec
-        folder = ensure_exported(spec, cache_dir or default_cache_dir())
-        self._images = _open_session(folder / IMAGE_GRAPH, num_threads)
-        self._texts = _open_session(folder / TEXT_GRAPH, num_threads)
+        self.name = name
+        self.folder = folder
+        self._num_threads = num_threads
+        self._sessions: dict[str, ort.InferenceSession] = {}
 
     def embed_pixels(self, pixels: Sequence[Pixels]) -> Embeddings:
         """Embed prepared images."""
         if not pixels:
             return np.empty((0, self.spec.dim), np.float32)
-        return _run(self._images, {"pixel_values": np.stack(pixels)})
+        return normalize(self._run(IMAGE_GRAPH, EMBEDDINGS, image_inputs, pixels))
+
+    def embed_patches(self, pixels: Sequence[Pixels]) -> PatchFeatures:
+        """Return the image tower's last hidden states."""
+        if not pixels:
+            return np.empty((0, 0, 0), np.float32)
+        return self._run(IMAGE_GRAPH, PATCHES, image_inputs, pixels)
 
     def embed_tokens(self, tokens: Sequence[Tokens]) -> Embeddings:
         """Embed tokenized texts."""
         if not tokens:
             return np.empty((0, self.spec.dim), np.float32)
-        ids, mask = pad_tokens(tokens, self.spec.context_length)
-        return _run(self._texts, {"input_ids": ids, "attention_mask": mask})
+        return normalize(self._run(TEXT_GRAPH, EMBEDDINGS, text_inputs, tokens))
+
+    def _run(
+        self, graph: str, output: str, stack: Callable[[ModelSpec, Sequence[T]], Inputs], items: Sequence[T]
+    ) -> NDArray[np.float32]:
+        """Compute one output of a graph for some items.
+
+        Raises:
+            BackendUnavailableError: when the graph cannot be opened.
+            InferenceError: when the batch fails.
+        """
+        session = self._session(graph)
+        try:
+            rows: NDArray[np.float32]
+            (rows,) = session.run([output], stack(self.spec, items))
+        except Exception as error:  # ONNX Runtime's exception classes share no public base
+            raise InferenceError(f"ONNX Runtime failed on a batch: {error}") from error
+        return rows
+
+    def _session(self, graph: str) -> ort.InferenceSession:
+        if graph not in self._sessions:
+            self._sessions[graph] = open_session(self.folder / graph, self._num_threads)
+        return self._sessions[graph]
 
 
-def ensure_exported(spec: ModelSpec, cache_dir: Path) -> Path:
-    """Return the folder with a bundled model's graphs, exporting them when they are missing.
+def open_session(path: Path, num_threads: int = 0) -> ort.InferenceSession:
+    """Open a graph on the CPU.
 
     Raises:
-        BackendUnavailableError: when the export fails or the cache folder cannot be written.
+        BackendUnavailableError: when the file is no graph that this ONNX Runtime can run.
     """
-    config = json.loads((spec.folder / "config.json").read_text("utf-8"))
-    facts: dict[str, object] = {
-        "model": spec.name,
-        "heads_sha256": config["heads_sha256"],
-        "tower_sha256": config["tower_sha256"],
-        "image_size": spec.image_size,
-        "code_sha256": _export_code_sha256(),
-    }
-    try:
-        return ensure_artifact(
-            cache_dir, f"{spec.name}-onnx-fp32", facts, lambda folder: _export(spec, folder)
-        )
-    except OSError as error:
-        raise BackendUnavailableError(
-            f"Cannot keep exported models in {cache_dir} ({error.strerror}); set SIGLIP_CACHE_DIR."
-        ) from error
-
-
-def _export_code_sha256() -> str:
-    """Return a hash of the code that decides the graphs, so that a changed model is exported anew."""
-    sources = ("onnx_export.py", "bundled/model.py", "bundled/text_tower.py")
-    return hashlib.sha256(b"".join((_ENGINES_DIR / name).read_bytes() for name in sources)).hexdigest()
-
-
-def _export(spec: ModelSpec, folder: Path) -> None:
-    """Export in a fresh Python process, so that this one never imports torch."""
-    logger.info("Exporting %s to ONNX; this happens once and takes about half a minute.", spec.name)
-    command = [sys.executable, "-m", "engines.onnx_export", spec.name, str(folder.resolve())]
-    done = subprocess.run(command, cwd=_ENGINES_DIR.parent, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
-        raise BackendUnavailableError(f"Exporting {spec.name} to ONNX failed: {reason}")
-
-
-def _open_session(path: Path, num_threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.log_severity_level = 3  # errors; the exporter's unused initializers are no news
@@ -112,11 +96,3 @@ def _open_session(path: Path, num_threads: int) -> ort.InferenceSession:
         raise BackendUnavailableError(
             f"Cannot open {path} ({error}); delete the folder {path.parent}, and it is made again."
         ) from error
-
-
-def _run(session: ort.InferenceSession, inputs: dict[str, NDArray[np.generic]]) -> Embeddings:
-    try:
-        (rows,) = session.run(None, inputs)
-    except Exception as error:  # ONNX Runtime's exception classes share no public base
-        raise InferenceError(f"ONNX Runtime failed on a batch: {error}") from error
-    return normalize(rows)

@@ -1,4 +1,4 @@
-"""Export a bundled model's towers to ONNX: one graph for images, one for texts.
+"""Export a model's towers to ONNX: one graph for images, one for texts.
 
 Run as `python -m engines.onnx_export MODEL FOLDER`; the ONNX engine does so in a process of its
 own, because the server itself never imports torch.
@@ -7,65 +7,77 @@ own, because the server itself never imports torch.
 from __future__ import annotations
 
 import sys
+from ast import literal_eval
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from engines.bundled.model import BundledModel, load_bundled_model
-from engines.models import get_bundled_model
-from engines.onnx_engine import IMAGE_GRAPH, OPSET, TEXT_GRAPH
+from engines.base import Tokens
+from engines.builders import builder_main
+from engines.factory import EngineOptions, resolve_model
+from engines.inputs import Inputs, image_inputs, text_inputs
+from engines.models import ModelSpec
+from engines.onnx_files import save_graph, simplify
+from engines.onnx_graphs import EMBEDDINGS, IMAGE_GRAPH, OPSET, PATCHES, TEXT_GRAPH
+from engines.torch_towers import load_towers
 
 
-class _ImageTower(torch.nn.Module):
-    def __init__(self, model: BundledModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        return self.model.embed_pixels(pixel_values)
-
-
-class _TextTower(torch.nn.Module):
-    def __init__(self, model: BundledModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        return self.model.embed_tokens(input_ids, attention_mask)
-
-
-def export_bundled_model(name: str, folder: Path) -> None:
-    """Write both graphs of a bundled model into a folder; batch size and text length stay dynamic.
+def export_model(spec: ModelSpec, folder: Path) -> None:
+    """Write both graphs of a model into a folder; batch size and text length stay dynamic.
 
     Raises:
-        UnknownModelError: when no bundled model has that name.
-        BackendUnavailableError: when a package that carries a tower is missing.
+        BackendUnavailableError: when a package that the model needs is missing.
+        InvalidInputError: when the checkpoint's files are damaged.
     """
-    spec = get_bundled_model(name)
-    model = load_bundled_model(name)
-    batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=spec.context_length)
-    pixels = torch.zeros(2, 3, spec.image_size, spec.image_size)
-    ids = torch.ones(2, 16, dtype=torch.int64)
-    _export(folder / IMAGE_GRAPH, _ImageTower(model), {"pixel_values": pixels}, [{0: batch}])
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    _export(folder / TEXT_GRAPH, _TextTower(model), inputs, [{0: batch, 1: length}] * 2)
+    towers = load_towers(spec)
+    batch = torch.export.Dim("batch")
+    pixels = np.zeros((3, spec.image_size, spec.image_size), np.float32)
+    images = image_inputs(spec, [pixels, pixels])
+    shapes = [{0: batch} for _ in images]
+    _export(folder / IMAGE_GRAPH, towers.image, images, [EMBEDDINGS, PATCHES], shapes)
+    length = spec.context_length if spec.pad_to_context else 16
+    texts = text_inputs(spec, [Tokens((1,) * length, truncated=False)] * 2)
+    axes = (
+        {0: batch}
+        if spec.pad_to_context
+        else {0: batch, 1: torch.export.Dim("length", max=spec.context_length)}
+    )
+    _export(folder / TEXT_GRAPH, towers.text, texts, [EMBEDDINGS], [axes for _ in texts])
 
 
-def _export(path: Path, tower: torch.nn.Module, inputs: dict[str, torch.Tensor], shapes: list[Any]) -> None:
-    torch.onnx.export(
-        tower.eval(),
-        tuple(inputs.values()),
-        path,
+def _export(
+    path: Path, tower: torch.nn.Module, inputs: Inputs, outputs: list[str], shapes: list[Any]
+) -> None:
+    program: Any = torch.onnx.export(
+        tower,
+        tuple(torch.from_numpy(array) for array in inputs.values()),
         input_names=list(inputs),
-        output_names=["embeddings"],
+        output_names=outputs,
         dynamic_shapes=tuple(shapes),
         opset_version=OPSET,
-        external_data=False,
         dynamo=True,
         verbose=False,
     )
+    _name_nodes(program.model)
+    model = program.model_proto
+    simplify(model)
+    save_graph(model, path)
+
+
+def _name_nodes(model: Any) -> None:
+    """Name each node after the module it came from, so that a block can be found in any graph made of it."""
+    for index, node in enumerate(model.graph):
+        scopes = literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "['']"))
+        module = next((scope for scope in reversed(scopes[:-1]) if scope), "")
+        node.name = f"{module}/{node.op_type}_{index}"
+        node.metadata_props.clear()  # stack traces; half of the graph file
 
 
 if __name__ == "__main__":
-    export_bundled_model(sys.argv[1], Path(sys.argv[2]))
+    # Who started this process has found the model and read its weights' format already.
+    options = EngineOptions(allow_pickled_weights=True)
+    raise SystemExit(
+        builder_main(lambda: export_model(resolve_model(sys.argv[1], options), Path(sys.argv[2])))
+    )

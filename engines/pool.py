@@ -19,11 +19,14 @@ from engines.errors import EngineClosedError
 from engines.factory import EngineOptions, load_engine, resolve_engine, resolve_model
 from engines.models import ModelSpec
 from engines.preprocess import Preprocessor
+from engines.quality import Quality, read_quality
 
 logger = logging.getLogger(__name__)
 
 
-class _Key(NamedTuple):
+class EngineKey(NamedTuple):
+    """A model on an engine."""
+
     model: str
     engine: str
 
@@ -54,9 +57,9 @@ class EnginePool:
         self._limits = limits or BatcherLimits()
         self._options = options or EngineOptions()
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine-loader")
-        self._resolve = cache(resolve_model)
-        self._loading: dict[_Key, Future[_Loaded]] = {}
-        self._running: dict[_Key, BatchedEngine] = {}
+        self._resolve = cache(partial(resolve_model, options=self._options))
+        self._loading: dict[EngineKey, Future[_Loaded]] = {}
+        self._running: dict[EngineKey, BatchedEngine] = {}
         self._closed = False
 
     def start_loading(self, models: Sequence[str], engine: str | None = None) -> None:
@@ -102,6 +105,25 @@ class EnginePool:
             self._running[key] = await batched.__aenter__()
         return PooledEngine(self._running[key], (time.perf_counter() - start_s) * 1000 if cold else 0.0)
 
+    async def key(self, model: str, engine: str | None = None) -> EngineKey:
+        """Return which engine `get` would return, without loading it.
+
+        Raises:
+            UnknownModelError: when the model or the engine is not known.
+            InvalidInputError: when a folder is not a checkpoint or the engine cannot run it.
+        """
+        return await asyncio.to_thread(self._key, model, engine)
+
+    def is_ready(self, key: EngineKey) -> bool:
+        """Tell whether `get` would answer at once."""
+        loading = self._loading.get(key)
+        return key in self._running or (loading is not None and loading.done())
+
+    async def quality(self, key: EngineKey) -> Quality | None:
+        """Return how close a quantized engine is to float32, if that was measured."""
+        spec, folder = self._resolve(key.model), self._options.folder
+        return await asyncio.to_thread(read_quality, spec, key.engine, folder)
+
     async def close(self) -> None:
         """Stop all engines; requests that wait get EngineClosedError."""
         self._closed = True
@@ -110,17 +132,17 @@ class EnginePool:
         self._running.clear()
         await asyncio.to_thread(self._loader.shutdown, cancel_futures=True)
 
-    def _key(self, model: str, engine: str | None) -> _Key:
-        return _Key(model, resolve_engine(self._resolve(model), engine))
+    def _key(self, model: str, engine: str | None) -> EngineKey:
+        return EngineKey(model, resolve_engine(self._resolve(model), engine))
 
-    def _start(self, key: _Key) -> Future[_Loaded]:
+    def _start(self, key: EngineKey) -> Future[_Loaded]:
         if self._closed:
             raise EngineClosedError("The server is stopping.")
         if key not in self._loading:
             self._loading[key] = self._loader.submit(self._load, key)
         return self._loading[key]
 
-    def _load(self, key: _Key) -> _Loaded:
+    def _load(self, key: EngineKey) -> _Loaded:
         spec = self._resolve(key.model)
         engine = load_engine(spec, key.engine, self._options)
         loaded = _Loaded(engine, Preprocessor(spec))
@@ -128,7 +150,7 @@ class EnginePool:
         return loaded
 
 
-def _log_failure(key: _Key, loading: Future[_Loaded]) -> None:
+def _log_failure(key: EngineKey, loading: Future[_Loaded]) -> None:
     if not loading.cancelled() and (error := loading.exception()):
         logger.error("Loading %s on %s failed: %s", key.model, key.engine, error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import string
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from engines.base import Pixels, Tokens
 from engines.models import ModelSpec, Resample, ResizeMode
+from engines.naflex import target_size
 from engines.tokenizer import load_tokenizer
 
 _RESAMPLING = {
@@ -42,8 +44,17 @@ class Preprocessor:
         self._shift = mean / std
 
     def prepare_image(self, image: Image.Image) -> Pixels:
-        """Resize, crop and normalise one RGB image to [3, image_size, image_size]."""
-        resized = resize_image(image, self.spec.image_size, self.spec.resize_mode, self.spec.resample)
+        """Resize, crop and normalise one RGB image to [3, image_size, image_size].
+
+        A NaFlex model's image keeps its aspect ratio: [3, height, width] in whole patches.
+        """
+        spec = self.spec
+        if spec.naflex is None:
+            resized = resize_image(image, spec.image_size, spec.resize_mode, spec.resample)
+        else:
+            facts = spec.naflex
+            height, width = target_size(image.height, image.width, facts.patch_size, facts.max_num_patches)
+            resized = image.resize((width, height), _RESAMPLING[spec.resample])
         channels = np.asarray(resized, np.float32).transpose(2, 0, 1)
         pixels: Pixels = np.ascontiguousarray(channels * self._scale - self._shift)
         return pixels
@@ -56,26 +67,35 @@ class Preprocessor:
 def resize_image(image: Image.Image, side: int, mode: ResizeMode, resample: Resample) -> Image.Image:
     """Bring an RGB image to side x side pixels.
 
-    "squash" ignores the aspect ratio (SigLIP), "crop" keeps the centre (CLIP), "pad" keeps
-    everything, and "crop_pad" goes halfway: it gives up at most a fifth of the long side and pads
-    the rest, because what a photo shows is seldom at its ends and padding makes it small.
+    "squash" ignores the aspect ratio (SigLIP), "crop" keeps the centre (CLIP; torchvision rounds it
+    otherwise than transformers), "pad" keeps everything, and "crop_pad" goes halfway: it gives up at
+    most a fifth of the long side and pads the rest, because what a photo shows is seldom at its ends
+    and padding makes it small.
     """
     if mode == "squash":
         return image.resize((side, side), _RESAMPLING[resample])
     if mode == "crop":
-        return _crop(image, side, resample)
+        return _cut(_resize_short_side(image, side, resample), side)
+    if mode == "torchvision_crop":
+        return _torchvision_cut(_resize_short_side(image, side, resample), side)
     if mode == "crop_pad":
         image = _cut(image, max(min(image.size), round(0.8 * max(image.size))))
     return _pad(image, side, resample)
 
 
-def _crop(image: Image.Image, side: int, resample: Resample) -> Image.Image:
+def _resize_short_side(image: Image.Image, side: int, resample: Resample) -> Image.Image:
     # The far ends of a ribbon would be thrown away after a costly resize.
     image = _cut(image, _MAX_ASPECT * min(image.size))
     short, long = sorted(image.size)
     length = int(side * long / short)  # rounded as transformers does
     size = (side, length) if image.width <= image.height else (length, side)
-    return _cut(image.resize(size, _RESAMPLING[resample]), side)
+    return image.resize(size, _RESAMPLING[resample])
+
+
+def _torchvision_cut(image: Image.Image, side: int) -> Image.Image:
+    """Keep the centre as torchvision's CenterCrop does, which rounds half a pixel to the even side."""
+    left, top = (round((length - side) / 2) for length in image.size)
+    return image.crop((left, top, left + side, top + side))
 
 
 def _cut(image: Image.Image, most: int) -> Image.Image:
@@ -101,11 +121,26 @@ def _pad(image: Image.Image, side: int, resample: Resample) -> Image.Image:
 def clean_text(text: str, spec: ModelSpec) -> str:
     """Lower-case and strip punctuation where the model was trained so.
 
-    "canonicalize" is big_vision's prompt_engineering.canonicalize_text with string.punctuation.
+    "canonicalize" is big_vision's prompt_engineering.canonicalize_text with string.punctuation. The
+    "ftfy_" kinds are open_clip's, which repairs the text first and takes an underscore for a space.
     """
-    if spec.text_cleaning == "none":
+    cleaning = spec.text_cleaning
+    if cleaning.startswith("ftfy_"):
+        text = _repair(text)
+        if cleaning == "ftfy_canonicalize":
+            text = text.replace("_", " ").translate(_NO_PUNCTUATION)
+        text = " ".join(text.split())
+        return text if cleaning == "ftfy_whitespace" else text.lower()
+    if cleaning == "none":
         return text
     text = text.lower()
-    if spec.text_cleaning == "lower":
+    if cleaning == "lower":
         return text
     return _WHITESPACE.sub(" ", text.translate(_NO_PUNCTUATION)).strip()
+
+
+def _repair(text: str) -> str:
+    """Undo wrong decoding and HTML escapes, twice escaped ones too, as open_clip does."""
+    import ftfy
+
+    return html.unescape(html.unescape(ftfy.fix_text(text)))

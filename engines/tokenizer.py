@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from engines.base import Tokens
 from engines.errors import BackendUnavailableError, EngineError, InvalidInputError
@@ -26,6 +26,10 @@ def load_tokenizer(spec: ModelSpec) -> Tokenizer:
         from engines.bundled.towers import locate_tower
 
         folder = locate_tower("all-MiniLM-L6-v2")
+    if spec.tokenizer == "clip_bpe":
+        from engines.clip_bpe import load_clip_bpe
+
+        return _encoder(load_clip_bpe(), 0, spec)  # open_clip pads with zeros, whatever token that is
     # SigLIP's slow tokenizer is the reference: its tokenizer.json, where there is one, neither
     # canonicalizes nor agrees with it on whitespace, so spiece.model goes first.
     try:
@@ -46,9 +50,13 @@ def _load_tokenizers(folder: Path, spec: ModelSpec) -> Tokenizer:
     from tokenizers import Tokenizer as FastTokenizer
 
     tokenizer = FastTokenizer.from_file(str(folder / "tokenizer.json"))
+    pad_id = _pad_id(folder, tokenizer.token_to_id) if spec.pad_to_context else None
+    return _encoder(tokenizer, pad_id, spec)
+
+
+def _encoder(tokenizer: Any, pad_id: int | None, spec: ModelSpec) -> Tokenizer:
     tokenizer.no_padding()
     tokenizer.enable_truncation(spec.context_length)
-    pad_id = _pad_id(folder, tokenizer.token_to_id) if spec.pad_to_context else None
 
     def tokenize(text: str) -> Tokens:
         encoding = tokenizer.encode(text)

@@ -1,112 +1,121 @@
-"""torch-fp32: the bundled models and transformers checkpoints as PyTorch modules."""
+"""torch-fp32 and torch-bf16: any model as PyTorch modules.
+
+torch-fp32 is the reference that other engines are compared with. torch-bf16 halves the weights in
+memory; it is fast only on processors with bfloat16 instructions (AVX-512 BF16, AMX, ARMv8.6).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
-from engines.base import Embeddings, Pixels, Tokens, normalize, pad_tokens
-from engines.errors import InferenceError, InvalidInputError
+from engines.base import Embeddings, PatchFeatures, Pixels, Tokens, normalize
+from engines.errors import InferenceError
+from engines.inputs import Inputs, image_inputs, text_inputs
 from engines.models import ModelSpec
-from engines.torchvision_ops import ensure_torchvision_operators
-
-
-class _Towers(Protocol):
-    """Both towers of a model as functions of tensors; rows need not be normalised."""
-
-    def images(self, pixel_values: torch.Tensor) -> torch.Tensor: ...
-
-    def texts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor: ...
-
-
-class _BundledTowers:
-    def __init__(self, spec: ModelSpec) -> None:
-        from engines.bundled.model import load_bundled_model
-
-        self._model = load_bundled_model(spec.name)
-
-    def images(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        return self._model.embed_pixels(pixel_values)
-
-    def texts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        return self._model.embed_tokens(input_ids, attention_mask)
-
-
-class _TransformersTowers:
-    def __init__(self, spec: ModelSpec) -> None:
-        ensure_torchvision_operators()  # transformers imports torchvision wherever it is installed
-        from transformers import CLIPModel, SiglipModel
-
-        model_class = SiglipModel if spec.family == "siglip" else CLIPModel
-        try:
-            loaded: Any = model_class.from_pretrained(
-                spec.folder,
-                dtype=torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-        except (OSError, RuntimeError, ValueError) as error:
-            raise InvalidInputError(f"Cannot load the checkpoint {str(spec.folder)!r}: {error}") from error
-        self._model, report = loaded
-        if missing := sorted(report["missing_keys"]):
-            raise InvalidInputError(
-                f"The checkpoint {str(spec.folder)!r} lacks {len(missing)} weights, {missing[0]} first."
-            )
-        self._model.eval()
-        self._masked = spec.family != "siglip"
-
-    def images(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        return _pooled(self._model.get_image_features(pixel_values=pixel_values))
-
-    def texts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        # SigLIP was trained without a mask: its padding takes part in attention.
-        mask = {"attention_mask": attention_mask} if self._masked else {}
-        return _pooled(self._model.get_text_features(input_ids=input_ids, **mask))
+from engines.torch_towers import Towers, load_towers
 
 
 class TorchEngine:
-    """Runs a model in float32 with PyTorch; the reference that other engines are compared with."""
+    """Runs both towers with PyTorch in inference mode."""
 
-    name = "torch-fp32"
-
-    def __init__(self, spec: ModelSpec, *, num_threads: int = 0) -> None:
-        """Load the weights.
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        name: str,
+        towers: Towers,
+        dtype: torch.dtype = torch.float32,
+        num_threads: int = 0,
+    ) -> None:
+        """Take loaded towers.
 
         Args:
             spec: the model.
+            name: the engine's name.
+            towers: the model's towers, in whatever precision.
+            dtype: what the towers take for real numbers; embeddings are float32 all the same.
             num_threads: threads per operator, for the whole process; 0 leaves PyTorch's choice.
-
-        Raises:
-            BackendUnavailableError: when a package that carries a tower is missing.
-            InvalidInputError: when the checkpoint's files are damaged.
         """
         self.spec = spec
+        self.name = name
         if num_threads:
             torch.set_num_threads(num_threads)
-        self._towers: _Towers = (
-            _BundledTowers(spec) if spec.family == "bundled" else _TransformersTowers(spec)
-        )
+        self._towers = towers
+        self._dtype = dtype
 
     def embed_pixels(self, pixels: Sequence[Pixels]) -> Embeddings:
         """Embed prepared images."""
         if not pixels:
             return np.empty((0, self.spec.dim), np.float32)
-        batch = torch.from_numpy(np.stack(pixels))  # [n, 3, image_size, image_size]
-        with torch.inference_mode(), _as_inference_error():
-            return normalize(self._towers.images(batch).numpy())
+        embeddings, _ = self._run_image(pixels)
+        return normalize(embeddings.float().numpy())
+
+    def embed_patches(self, pixels: Sequence[Pixels]) -> PatchFeatures:
+        """Return the image tower's last hidden states."""
+        if not pixels:
+            return np.empty((0, 0, 0), np.float32)
+        _, patches = self._run_image(pixels)
+        features: PatchFeatures = patches.float().numpy()
+        return features
 
     def embed_tokens(self, tokens: Sequence[Tokens]) -> Embeddings:
         """Embed tokenized texts."""
         if not tokens:
             return np.empty((0, self.spec.dim), np.float32)
-        ids, mask = (torch.from_numpy(array) for array in pad_tokens(tokens, self.spec.context_length))
         with torch.inference_mode(), _as_inference_error():
-            return normalize(self._towers.texts(ids, mask).numpy())
+            rows: torch.Tensor = self._towers.text(*self._tensors(text_inputs(self.spec, tokens)))
+            return normalize(rows.float().numpy())
+
+    def _run_image(self, pixels: Sequence[Pixels]) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.inference_mode(), _as_inference_error():
+            embeddings, patches = self._towers.image(*self._tensors(image_inputs(self.spec, pixels)))
+            return embeddings, patches
+
+    def _tensors(self, inputs: Inputs) -> list[torch.Tensor]:
+        tensors = [torch.from_numpy(array) for array in inputs.values()]
+        return [tensor.to(self._dtype) if tensor.is_floating_point() else tensor for tensor in tensors]
+
+
+def load_torch_engine(spec: ModelSpec, num_threads: int = 0) -> TorchEngine:
+    """Load a model in float32.
+
+    Raises:
+        BackendUnavailableError: when a package that the model needs is missing.
+        InvalidInputError: when the checkpoint's files are damaged.
+    """
+    return TorchEngine(spec, name="torch-fp32", towers=load_towers(spec), num_threads=num_threads)
+
+
+def load_torch_bf16_engine(spec: ModelSpec, num_threads: int = 0) -> TorchEngine:
+    """Load a model and keep it in bfloat16.
+
+    Raises:
+        BackendUnavailableError: when a package that the model needs is missing.
+        InvalidInputError: when the checkpoint's files are damaged.
+    """
+    towers = load_towers(spec)
+    for tower in towers:
+        _to_bfloat16(tower)
+    return TorchEngine(spec, name="torch-bf16", towers=towers, dtype=torch.bfloat16, num_threads=num_threads)
+
+
+def _to_bfloat16(tower: nn.Module) -> None:
+    """Convert all but convolutions and their batch norms, whose inputs and outputs are cast.
+
+    Without AVX-512 PyTorch convolves bfloat16 in plain loops (a depthwise layer took four times as
+    long).
+    """
+    for module in tower.modules():
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+            module.register_forward_pre_hook(lambda _, inputs: tuple(tensor.float() for tensor in inputs))
+            module.register_forward_hook(lambda _, __, output: output.bfloat16())
+        else:
+            module._apply(lambda own: own.bfloat16() if own.is_floating_point() else own, recurse=False)
 
 
 @contextmanager
@@ -116,10 +125,3 @@ def _as_inference_error() -> Iterator[None]:
         yield
     except Exception as error:
         raise InferenceError(f"PyTorch failed on a batch: {error}") from error
-
-
-def _pooled(output: object) -> torch.Tensor:
-    """Return the embeddings; transformers 5 wraps them in an output object, 4 does not."""
-    pooled = output if isinstance(output, torch.Tensor) else output.pooler_output  # type: ignore[attr-defined]
-    assert isinstance(pooled, torch.Tensor)
-    return pooled

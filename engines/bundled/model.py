@@ -41,7 +41,12 @@ class ImageTower(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         """Map [n, 3, H, W] to features [n, FEATURE_DIM] and class logits [n, NUM_CLASSES]."""
-        tops, stages, logits = [], [], []
+        features, logits, _ = self.forward_with_patches(pixel_values)
+        return features, logits
+
+    def forward_with_patches(self, pixel_values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `forward` does and both nets' last maps as patches [n, tokens, 2 * 1280]."""
+        tops, maps, stages, logits = [], [], [], []
         nets: list[Any] = list(self.nets)  # EfficientNet brings no types
         for name, net in zip(IMAGE_TOWERS, nets, strict=True):
             hidden = net._swish(net._bn0(net._conv_stem(pixel_values)))
@@ -49,10 +54,11 @@ class ImageTower(nn.Module):
                 hidden = block(hidden)
                 if index in STAGE_ENDS[name]:
                     stages.append(hidden.mean((2, 3)))
-            top = net._swish(net._bn1(net._conv_head(hidden))).mean((2, 3))  # [n, 1280]
-            tops.append(top)
-            logits.append(net._fc(top))
-        return torch.cat(tops + stages, dim=1), (logits[0] + logits[1]) / 2
+            last = net._swish(net._bn1(net._conv_head(hidden)))  # [n, 1280, height, width]
+            maps.append(last.flatten(2).transpose(1, 2))
+            tops.append(last.mean((2, 3)))
+            logits.append(net._fc(tops[-1]))
+        return torch.cat(tops + stages, dim=1), (logits[0] + logits[1]) / 2, torch.cat(maps, dim=2)
 
     def classifiers(self) -> list[nn.Linear]:
         """Return each net's ImageNet classifier, in the order of the features."""

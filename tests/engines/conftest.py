@@ -6,7 +6,17 @@ from engines.torchvision_ops import ensure_torchvision_operators
 
 ensure_torchvision_operators()
 
-from tests.checkpoints import build_tiny_clip, build_tiny_siglip  # noqa: E402
+from tests.checkpoints import (  # noqa: E402
+    build_tiny_clip,
+    build_tiny_naflex,
+    build_tiny_siglip,
+    build_tiny_siglip_with_gemma,
+)
+from tests.open_clip_checkpoints import (  # noqa: E402
+    build_tiny_open_clip,
+    build_tiny_open_clip_conv,
+    build_tiny_open_clip_siglip,
+)
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +27,28 @@ def tiny_siglip(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_clip(tmp_path_factory):
     return build_tiny_clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture(scope="session")
+def tiny_naflex(tmp_path_factory):
+    return build_tiny_naflex(tmp_path_factory.mktemp("naflex"))
+
+
+@pytest.fixture(scope="session")
+def tiny_siglip_with_gemma(tmp_path_factory):
+    return build_tiny_siglip_with_gemma(tmp_path_factory.mktemp("gemma"))
+
+
+@pytest.fixture(scope="session")
+def tiny_open_clip(tmp_path_factory):
+    return build_tiny_open_clip(tmp_path_factory.mktemp("open_clip"))
+
+
+@pytest.fixture(scope="session")
+def tiny_open_clip_siglip(tmp_path_factory):
+    return build_tiny_open_clip_siglip(tmp_path_factory.mktemp("open_clip_siglip"))
+
+
+@pytest.fixture(scope="session")
+def tiny_open_clip_conv(tmp_path_factory):
+    return build_tiny_open_clip_conv(tmp_path_factory.mktemp("open_clip_conv"))

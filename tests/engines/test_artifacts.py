@@ -50,3 +50,19 @@ def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     assert default_cache_dir() == tmp_path / "siglip-as-server"
     monkeypatch.setenv("SIGLIP_CACHE_DIR", str(tmp_path / "chosen"))
     assert default_cache_dir() == tmp_path / "chosen"
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut", "missing"])
+def test_a_damaged_artifact_is_built_again(tmp_path, damage, monkeypatch):
+    def build(folder):
+        (folder / "weights").write_text("weights")
+
+    folder = ensure_artifact(tmp_path, "model", {}, build)
+    weights = folder / "weights"
+    if damage == "missing":
+        weights.unlink()
+    else:
+        weights.write_text({"changed": "weighty", "cut": "wei"}[damage])
+    monkeypatch.setattr("engines.artifacts._verified", set())  # as in a new process
+    assert ensure_artifact(tmp_path, "model", {}, build) == folder
+    assert weights.read_text() == "weights"

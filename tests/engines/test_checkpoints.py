@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from engines.checkpoints import find_checkpoint, read_checkpoint_spec
 from engines.errors import InvalidInputError, UnknownModelError
-from engines.factory import load_engine, resolve_model
+from engines.factory import EngineOptions, load_engine, resolve_model
 from engines.preprocess import Preprocessor
 
 
@@ -26,7 +27,7 @@ def edit(path, **changes):
 
 def test_siglip_facts_come_from_its_files(tiny_siglip):
     spec = read_checkpoint_spec(tiny_siglip, "tiny")
-    assert (spec.family, spec.dim, spec.image_size, spec.context_length) == ("siglip", 32, 32, 16)
+    assert (spec.family, spec.dim, spec.image_size, spec.context_length) == ("siglip", 64, 32, 16)
     assert (spec.score, spec.resize_mode, spec.pad_to_context) == ("sigmoid", "squash", True)
     assert spec.text_cleaning == "canonicalize"
     assert spec.logit_scale == pytest.approx(math.exp(4.7))
@@ -55,26 +56,21 @@ def test_a_hub_id_is_found_in_the_local_cache_without_asking_the_network(tiny_si
     (repository / "refs" / "main").write_text("abc123")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     assert find_checkpoint("someone/tiny") == repository / "snapshots" / "abc123"
-    assert load_engine("someone/tiny").spec.name == "someone/tiny"
+    assert load_engine("someone/tiny", "torch-fp32").spec.name == "someone/tiny"
 
 
 @pytest.mark.parametrize("name", ["nobody/nothing", "no-such-model", "not a/valid id!", ""])
-def test_an_unknown_name_lists_the_bundled_models(name, tmp_path, monkeypatch):
+def test_an_unknown_name_lists_the_known_models(name, tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UnknownModelError, match="siglit-mini, lit-mini"):
+    with pytest.raises(UnknownModelError, match=r"siglit-mini, lit-mini, .*google/siglip-base-patch16-224"):
         resolve_model(name)
 
 
 def test_an_unknown_engine_lists_the_known_ones(tiny_siglip):
-    with pytest.raises(UnknownModelError, match="onnx-fp32, torch-fp32"):
+    with pytest.raises(UnknownModelError, match=r"onnx-fp32, onnx-int8-dynamic, .*torch-fp32"):
         load_engine(str(tiny_siglip), "tensorrt")
-
-
-def test_a_checkpoint_cannot_run_on_the_bundled_models_engine(tiny_siglip):
-    with pytest.raises(InvalidInputError, match=r"cannot run .* use torch-fp32"):
-        load_engine(str(tiny_siglip), "onnx-fp32")
 
 
 @pytest.mark.parametrize(
@@ -129,6 +125,26 @@ def test_a_checkpoint_that_lacks_weights_is_refused(broken_siglip):
     save_file(tensors, path, {"format": "pt"})
     with pytest.raises(InvalidInputError, match=r"lacks 1 weights, .*layers\.1\.mlp\.fc1\.weight first"):
         load_engine(str(broken_siglip))
+
+
+def test_pickled_weights_need_an_opt_in_and_then_load(tiny_siglip, broken_siglip):
+    tensors = load_file(broken_siglip / "model.safetensors")
+    (broken_siglip / "model.safetensors").unlink()
+    torch.save(tensors, broken_siglip / "pytorch_model.bin")
+    with pytest.raises(InvalidInputError, match="set SIGLIP_ALLOW_PICKLED_WEIGHTS=true"):
+        resolve_model(str(broken_siglip))
+    options = EngineOptions(allow_pickled_weights=True)
+    tokens = [Preprocessor(resolve_model(str(tiny_siglip))).prepare_text("a cat")]
+    expected = load_engine(str(tiny_siglip), "torch-fp32").embed_tokens(tokens)
+    ours = load_engine(str(broken_siglip), "torch-fp32", options).embed_tokens(tokens)
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def test_a_pickle_of_more_than_tensors_is_refused(broken_siglip):
+    (broken_siglip / "model.safetensors").unlink()
+    torch.save({"logit_scale": Path("code")}, broken_siglip / "pytorch_model.bin")
+    with pytest.raises(InvalidInputError, match="is not a whole file of tensors"):
+        resolve_model(str(broken_siglip), EngineOptions(allow_pickled_weights=True))
 
 
 @pytest.mark.parametrize("changes", [{"size": {"shortest_edge": 40}}, {"do_center_crop": False}])

@@ -24,7 +24,7 @@ def loads(monkeypatch):
             raise BackendUnavailableError("tower missing")
         return FakeEngine(spec)
 
-    monkeypatch.setattr(pool_module, "resolve_model", lambda name: fake_spec(name))
+    monkeypatch.setattr(pool_module, "resolve_model", lambda name, options: fake_spec(name))
     monkeypatch.setattr(pool_module, "load_engine", load_engine)
     monkeypatch.setattr(pool_module, "Preprocessor", FakePreprocessor)
     return loaded
@@ -54,7 +54,9 @@ async def test_loading_can_begin_before_there_is_an_event_loop(loads):
 
 async def test_one_wrong_name_starts_no_load_at_all(loads, monkeypatch):
     resolve = pool_module.resolve_model
-    monkeypatch.setattr(pool_module, "resolve_model", lambda name: {"a": resolve}[name](name))
+    monkeypatch.setattr(
+        pool_module, "resolve_model", lambda name, options: {"a": resolve}[name](name, options)
+    )
     with pytest.raises(KeyError):
         EnginePool().start_loading(["a", "typo"])
     assert loads == []

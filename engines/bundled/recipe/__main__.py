@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from engines.bundled.model import BUNDLED_DIR
+from engines.bundled.model import BUNDLED_DIR, load_heads
 from engines.bundled.recipe.calibrate import fit_scale_and_bias
 from engines.bundled.recipe.card import render_card
 from engines.bundled.recipe.classes import imagenet_synsets, initial_table
@@ -22,11 +22,13 @@ from engines.bundled.recipe.evaluate import split_by_concept, split_by_picture
 from engines.bundled.recipe.experiment import (
     Bench,
     cross_validate,
+    measure_untrained,
     score_photos,
     summarize,
     untrained_heads,
 )
 from engines.bundled.recipe.features import view_features
+from engines.bundled.recipe.foreign import ForeignPhotos, foreign_photos, measure_foreign
 from engines.bundled.recipe.items import list_items
 from engines.bundled.recipe.photos import without_lookalikes
 from engines.bundled.recipe.ship import MODEL_NAMES, write_model
@@ -37,6 +39,7 @@ from engines.bundled.recipe.wordnet import WordNet
 
 _STAMP_VIEWS = range(5)  # few and precious: most of them are photographs
 _DRAWING_VIEWS = range(2)
+_METRICS = BUNDLED_DIR / "metrics.json"
 _LOSSES: tuple[Loss, ...] = ("sigmoid", "softmax")
 
 
@@ -52,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     pictures = without_lookalikes(cut_out(list_items(folders, wordnet), work_dir))
     print(f"{len(pictures)} pictures", flush=True)
     embed, synsets = SentenceEmbedder(), imagenet_synsets(wordnet)
+    table, featurizer = initial_table(synsets, embed), ImageFeaturizer(work_dir, 2)
+    foreign = foreign_photos(folders["gcompris-qt-data"], pictures, featurizer)
+    if args.only_foreign:
+        _write_metrics(json.loads(_METRICS.read_text("utf-8")) | _measure_shipped(foreign, table, embed))
+        return 0
     views = stack_views(
         [
             (rows, view_features([pictures[row] for row in rows], view, work_dir))
@@ -62,13 +70,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     data = build_pair_data(pictures, views, synsets, wordnet, embed)
     concepts, held_out = split_by_concept(pictures, wordnet), split_by_picture(pictures, wordnet)
-    bench = Bench(data, concepts, held_out, initial_table(synsets, embed), embed)
+    bench = Bench(data, concepts, held_out, table, embed)
     print("features and texts are ready", flush=True)
-    metrics = _train_and_measure(bench, TrainingPlan(), args.num_seeds, work_dir)
+    metrics = _train_and_measure(bench, TrainingPlan(), args.num_seeds, featurizer)
     metrics["pictures"] = dict(Counter(p.item.source for p in pictures))
-    (BUNDLED_DIR / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
-    (BUNDLED_DIR / "MODEL_CARD.md").write_text(render_card(metrics), "utf-8")
+    _write_metrics(metrics | _measure_shipped(foreign, table, embed))
     return 0
+
+
+def _write_metrics(metrics: dict[str, Any]) -> None:
+    _METRICS.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
+    (BUNDLED_DIR / "MODEL_CARD.md").write_text(render_card(metrics), "utf-8")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,12 +95,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--num-seeds", type=int, default=3, help="repetitions of the cross-validation, at least 2"
     )
+    parser.add_argument(
+        "--only-foreign",
+        action="store_true",
+        help="train nothing: measure the shipped heads on the photographs that training never saw",
+    )
     return parser
 
 
-def _train_and_measure(bench: Bench, plan: TrainingPlan, num_seeds: int, work_dir: Path) -> dict[str, Any]:
+def _train_and_measure(
+    bench: Bench, plan: TrainingPlan, num_seeds: int, featurizer: ImageFeaturizer
+) -> dict[str, Any]:
     everything = torch.ones(len(bench.data.photo), dtype=torch.bool)
-    featurizer = ImageFeaturizer(work_dir, 2)
     held_out, by_seed, known, photos = {}, {}, {}, {}
     for loss in _LOSSES:
         name = MODEL_NAMES[loss]
@@ -105,12 +123,26 @@ def _train_and_measure(bench: Bench, plan: TrainingPlan, num_seeds: int, work_di
         "plan": asdict(plan),
         "num_seeds": num_seeds,
         "labels_per_fold": _label_counts(bench),
-        "untrained": untrained_heads(bench),
+        "untrained": measure_untrained(bench),
         "held_out": held_out,
         "held_out_by_seed": by_seed,
         "known_concepts": known,
         "photos": photos,
     }
+
+
+def _measure_shipped(
+    foreign: dict[str, ForeignPhotos], table: torch.Tensor, embed: SentenceEmbedder
+) -> dict[str, Any]:
+    """Measure what lies in engines/bundled/, in the half precision in which it ships."""
+    found = {"untrained": measure_foreign(foreign, untrained_heads(table), embed)}
+    for name in MODEL_NAMES.values():
+        image, text = load_heads(BUNDLED_DIR / name / "heads.safetensors")
+        found[name] = measure_foreign(foreign, Heads(image.eval(), text.eval(), 1.0, 0.0), embed)
+    counts = {
+        group: {"photos": len(photos.target), "names": len(photos.names)} for group, photos in foreign.items()
+    }
+    return {"foreign": found, "foreign_counts": counts}
 
 
 def _label_counts(bench: Bench) -> dict[str, str]:

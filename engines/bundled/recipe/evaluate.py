@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from engines.bundled.recipe.cutouts import LOOKALIKE_BITS, Picture
 from engines.bundled.recipe.dataset import Views
-from engines.bundled.recipe.towers_onnx import SentenceEmbedder
 from engines.bundled.recipe.train import Heads
 from engines.bundled.recipe.wordnet import WordNet
 
@@ -126,14 +125,14 @@ def _task(name: str, rows: list[int], pictures: Sequence[Picture]) -> Task:
 
 
 @torch.no_grad()
-def embed_labels(labels: Sequence[str], heads: Heads, embed: SentenceEmbedder) -> Tensor:
+def embed_labels(labels: Sequence[str], heads: Heads, embed: Callable[[list[str]], Tensor]) -> Tensor:
     """Embed labels with the prompt ensemble: rows [n_labels, TEXT_DIM] of unit length."""
     rows = [heads.text(embed([prompt.format(label=label) for label in labels])) for prompt in PROMPTS]
     return functional.normalize(torch.stack(rows).mean(0), dim=-1)
 
 
 @torch.no_grad()
-def task_cosines(task: Task, views: Views, heads: Heads, embed: SentenceEmbedder) -> Tensor:
+def task_cosines(task: Task, views: Views, heads: Heads, embed: Callable[[list[str]], Tensor]) -> Tensor:
     """Compare the plain view of a task's pictures with its labels: [n_images, n_labels]."""
     rows = views.plain[task.pictures]
     images = heads.image(views.pooled[rows].float(), views.class_logits[rows].float())

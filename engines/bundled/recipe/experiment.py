@@ -94,11 +94,16 @@ def score_photos(
     return report
 
 
-def untrained_heads(bench: Bench) -> dict[str, float]:
-    """Measure the class table alone, before any training."""
+def untrained_heads(table: Tensor) -> Heads:
+    """Make heads of the class table alone, before any training."""
     head = ImageHead(1).eval().requires_grad_(False)
-    head.table.copy_(bench.table)
-    heads = Heads(head, TextHead(0), 1.0, 0.0)
+    head.table.copy_(table)
+    return Heads(head, TextHead(0), 1.0, 0.0)
+
+
+def measure_untrained(bench: Bench) -> dict[str, float]:
+    """Measure the class table alone on the tasks of both splits."""
+    heads = untrained_heads(bench.table)
     means: dict[str, float] = {}
     for split in (bench.concepts, bench.pictures):
         found = [

@@ -43,6 +43,15 @@ DEBIAN_SOURCES = (
         license="WordNet",
     ),
 )
+EVALUATION_SOURCES = (  # measured, never trained on
+    Source(
+        name="gcompris-qt-data",
+        version="3.1-2",
+        file="gcompris-qt-data_3.1-2_all.deb",
+        sha256="e9cf06ab2105529068df73085784e835d2ff03f870d2a8091f09125d40abac9f",
+        license="CC0-1.0, public domain, CC-BY-SA-4.0 and others by picture",
+    ),
+)
 NPM_SOURCES = (
     Source(
         name="emoji-datasource-google",
@@ -77,7 +86,7 @@ def fetch_sources(work_dir: Path) -> dict[str, Path]:
     archives, unpacked = work_dir / "archives", work_dir / "unpacked"
     archives.mkdir(parents=True, exist_ok=True)
     folders = {}
-    for source in DEBIAN_SOURCES + NPM_SOURCES:
+    for source in DEBIAN_SOURCES + EVALUATION_SOURCES + NPM_SOURCES:
         folders[source.name] = unpacked / source.name
         if (unpacked / source.name / ".complete").exists():
             continue
@@ -93,7 +102,7 @@ def fetch_sources(work_dir: Path) -> dict[str, Path]:
 
 def _fetch(source: Source, archives: Path) -> Path:
     archive = archives / source.file
-    if not archive.exists() and source in DEBIAN_SOURCES:
+    if not archive.exists() and source not in NPM_SOURCES:
         _run(["apt-get", "download", f"{source.name}={source.version}"], archives)
     elif not archive.exists():
         _run(["npm", "pack", "--silent", f"{source.name}@{source.version}"], archives)

@@ -1,0 +1,44 @@
+"""The default is the best that is on this machine, and no network is asked for it."""
+
+import pytest
+from huggingface_hub import constants
+
+from engines.hub import parse_hub_name
+from engines.registry import KNOWN_MODELS, default_models, known_model
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+
+    def add(name, *files):
+        repository = tmp_path / f"models--{known_model(name).hub.repo.replace('/', '--')}"
+        (repository / "refs").mkdir(parents=True)
+        (repository / "refs" / "main").write_text("abc")
+        (repository / "snapshots" / "abc").mkdir(parents=True)
+        for file in files:
+            (repository / "snapshots" / "abc" / file).touch()
+
+    return add
+
+
+def test_an_empty_cache_gives_the_bundled_pair(cache):
+    assert default_models() == ("siglit-mini", "lit-mini")
+
+
+def test_the_best_cached_siglip_and_clip_are_the_default(cache):
+    cache("google/siglip-base-patch16-224", "model.safetensors")
+    cache("google/siglip2-base-patch16-224", "model.safetensors")
+    cache("ViT-B-32/laion2b_s34b_b79k", "open_clip_model.safetensors")
+    assert default_models() == ("google/siglip2-base-patch16-224", "ViT-B-32/laion2b_s34b_b79k")
+
+
+def test_what_lacks_weights_is_passed_over_and_the_bundled_model_of_its_loss_stays(cache):
+    cache("google/siglip2-base-patch16-224", "config.json")
+    cache("openai/clip-vit-base-patch32", "model.safetensors")
+    assert default_models() == ("siglit-mini", "openai/clip-vit-base-patch32")
+
+
+def test_every_known_model_has_its_own_name_and_a_hub_id():
+    assert len({model.name for model in KNOWN_MODELS}) == len(KNOWN_MODELS)
+    assert all(parse_hub_name(model.hub.repo) == model.hub for model in KNOWN_MODELS)

@@ -1,0 +1,102 @@
+"""The benchmark's order, ratios and agreement, with workers that only pretend to measure."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines.errors import BackendUnavailableError, UnknownModelError
+from use_cases.benchmark import BenchmarkPlan, compare, run_benchmark
+from use_cases.benchmark_subjects import PLAIN
+from use_cases.workers import run_worker
+
+ENGINES = ("onnx-fp32", "torch-fp32")
+P50_MS = {"onnx-fp32": 10.0, "torch-fp32": 20.0, PLAIN: 40.0}
+
+
+@dataclass
+class TwoSamples:
+    images: tuple = (Path("a.png"), Path("b.png"))
+    captions: tuple = ("a", "b")
+
+
+class FakeWorker:
+    """Answers with fixed times; the second round of onnx-fp32 is disturbed."""
+
+    def __init__(self, missing=()):
+        self.missing = missing
+        self.calls = []
+
+    def __call__(self, job):
+        name = job["engine"]
+        self.calls.append((job["task"], name))
+        if name in self.missing:
+            raise BackendUnavailableError(f"{name} is not installed.")
+        if job["task"] == "embeddings":
+            np.savez(job["output"], images=np.eye(2, dtype=np.float32), texts=np.eye(2, dtype=np.float32))
+            return {}
+        dirty = name == "onnx-fp32" and self.calls.count(("towers", name)) == 2
+        cell = {
+            "p50_ms": P50_MS[name] * (9 if dirty else 1), "p95_ms": 50.0, "items_per_s": 5.0,
+            "foreign_cores": 1.0 if dirty else 0.0,
+        }  # fmt: skip
+        sizes = {str(size): cell for size in job["batch_sizes"]}
+        return {
+            "load_ms": 1.0, "first_embedding_ms": 2.0, "start_foreign_cores": 0.0, "rss_bytes": 3,
+            "peak_rss_bytes": None, "artifact_bytes": 5, "towers": {"image": sizes, "text": sizes},
+        }  # fmt: skip
+
+
+def plan(**changes):
+    return BenchmarkPlan(models=("siglit-mini",), engines=ENGINES, batch_sizes=(1, 2), **changes)
+
+
+def test_engines_take_turns_in_every_round_after_all_were_compared():
+    worker = FakeWorker()
+    run_benchmark(plan(num_rounds=2), TwoSamples(), worker)
+    a_round = [("towers", name) for name in (*ENGINES, PLAIN)]
+    assert worker.calls[3:] == a_round * 2
+    assert {task for task, _ in worker.calls[:3]} == {"embeddings"}
+
+
+def test_speed_is_told_as_times_plain_transformers_from_clean_rounds():
+    onnx, torch, plain = run_benchmark(plan(), TwoSamples(), FakeWorker())
+    assert onnx.p50_ms["image"]["2"].num_clean == 2
+    assert onnx.times_plain == {tower: {"1": 4.0, "2": 4.0} for tower in ("image", "text")}
+    assert torch.times_plain["text"]["1"] == 2.0
+    assert plain.times_plain["text"]["1"] is None
+    assert onnx.peak_rss_bytes is None
+
+
+def test_an_engine_that_is_missing_is_listed_with_its_reason():
+    onnx, torch, plain = run_benchmark(plan(), TwoSamples(), FakeWorker(missing=("onnx-fp32", PLAIN)))
+    assert (onnx.reason, onnx.p50_ms) == ("onnx-fp32 is not installed.", {})
+    assert plain.reason == f"{PLAIN} is not installed."
+    assert torch.times_plain["image"]["1"] is None
+    assert torch.agreement.top1 == 1
+
+
+def test_without_the_reference_there_is_no_agreement():
+    onnx, *_ = run_benchmark(plan(), TwoSamples(), FakeWorker(missing=("torch-fp32",)))
+    assert onnx.agreement is None
+    assert onnx.p50_ms
+
+
+def test_agreement_counts_rows_and_best_captions():
+    reference = np.eye(2, dtype=np.float32)
+    swapped = reference[::-1]
+    agreement = compare(reference, reference, swapped, reference)
+    assert (agreement.image_cosine_mean, agreement.text_cosine_min, agreement.top1) == (0, 1, 0)
+
+
+def test_an_unknown_model_ends_the_benchmark_before_it_starts():
+    worker = FakeWorker()
+    with pytest.raises(UnknownModelError):
+        run_benchmark(BenchmarkPlan(models=("nothing",), engines=ENGINES), TwoSamples(), worker)
+    assert worker.calls == []
+
+
+def test_a_worker_that_dies_is_told_in_one_sentence():
+    with pytest.raises(BackendUnavailableError, match=r"ended with 1: KeyError: 'no-such-task'"):
+        run_worker({"task": "no-such-task", "threads": 1})

@@ -1,0 +1,142 @@
+"""One fresh process of a benchmark: python -m use_cases.benchmark_worker; a job on stdin, JSON on stdout.
+
+Imports little, because the time from process start to the first embedding is one of the results.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import psutil
+
+from engines.errors import EngineError
+from engines.factory import resolve_model
+from engines.images import decode_image
+from use_cases.benchmark_subjects import artifact_bytes, load_subject
+from use_cases.latency import Effort, ForeignLoad, measure_latency
+
+ERROR_CODE = 2
+_CHUNK = 8  # images embedded at a time for the comparison
+
+
+def run_towers(job: dict[str, Any]) -> dict[str, Any]:
+    """Load an engine, time its first answers, then both towers at every batch size."""
+    foreign = ForeignLoad()
+    first_image = decode_image(job["images"][0])
+    load_start_s = time.perf_counter()
+    spec = resolve_model(job["model"])
+    subject = load_subject(spec, job["engine"], job["threads"])
+    subject.embed_images(subject.prepare_images([first_image]))
+    first_embedding_ms = (time.time() - job["started_s"]) * 1000
+    subject.embed_texts(subject.prepare_texts(job["captions"][:1]))
+    result: dict[str, Any] = {
+        # Runtimes that open a tower when it is first asked would otherwise load in no time.
+        "load_ms": (time.perf_counter() - load_start_s) * 1000,
+        "first_embedding_ms": first_embedding_ms,
+        "start_foreign_cores": foreign.cores(),
+        "rss_bytes": psutil.Process().memory_info().rss,
+        "artifact_bytes": artifact_bytes(spec, subject),
+    }
+    largest = max(job["batch_sizes"])
+    images = [decode_image(path) for path in _cycle(job["images"], largest)]
+    texts = _cycle(job["captions"], largest)
+    effort = Effort(**job["effort"])
+    towers: dict[str, dict[str, Any]] = {"image": {}, "text": {}}
+    for size in job["batch_sizes"]:
+        pixels, tokens = subject.prepare_images(images[:size]), subject.prepare_texts(texts[:size])
+        for tower, embed, prepared in (
+            ("image", subject.embed_images, pixels),
+            ("text", subject.embed_texts, tokens),
+        ):
+            profile = measure_latency(partial(embed, prepared), size, effort)
+            towers[tower][str(size)] = asdict(profile)
+    return result | {"peak_rss_bytes": peak_rss_bytes(), "towers": towers}
+
+
+def run_embeddings(job: dict[str, Any]) -> dict[str, Any]:
+    """Embed every image and caption into an .npz file, so that engines can be compared."""
+    spec = resolve_model(job["model"])
+    subject = load_subject(spec, job["engine"], job["threads"])
+    paths, captions = job["images"], job["captions"]
+    images = [
+        subject.embed_images(
+            subject.prepare_images([decode_image(path) for path in paths[start : start + _CHUNK]])
+        )
+        for start in range(0, len(paths), _CHUNK)
+    ]
+    texts = [
+        subject.embed_texts(subject.prepare_texts(captions[start : start + _CHUNK]))
+        for start in range(0, len(captions), _CHUNK)
+    ]
+    np.savez(job["output"], images=np.concatenate(images), texts=np.concatenate(texts))
+    return {}
+
+
+def peak_rss_bytes() -> int | None:
+    """Return the most memory that this process ever held; None where the system does not say.
+
+    Not getrusage's ru_maxrss, which on Linux remembers the parent's size across fork and exec.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text("utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    if sys.platform == "darwin":
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return None
+
+
+def _request_task(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return a function of `request_tasks`, whose imports would delay the first embedding of a tower."""
+
+    def run(job: dict[str, Any]) -> dict[str, Any]:
+        from use_cases import request_tasks
+
+        result: dict[str, Any] = getattr(request_tasks, name)(job)
+        return result
+
+    return run
+
+
+def _cycle(items: list[str], count: int) -> list[str]:
+    return [items[index % len(items)] for index in range(count)]
+
+
+TASKS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = MappingProxyType(
+    {
+        "towers": run_towers,
+        "embeddings": run_embeddings,
+        "prepare": _request_task("run_prepare"),
+        "zero_shot": _request_task("run_zero_shot"),
+        "clients": _request_task("run_clients"),
+        "int8_rate": _request_task("run_int8_rate"),
+    }
+)
+
+
+def main() -> int:
+    """Run the job on stdin; the last line of stdout is its result, or {"error": one sentence}."""
+    job = json.load(sys.stdin)
+    try:
+        result = TASKS[job["task"]](job)
+    except EngineError as error:
+        print(json.dumps({"error": str(error)}))
+        return ERROR_CODE
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,141 @@
+"""Examine an installation: machine, packages, models, artifacts, and which engine fits which model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from engines.artifact_list import ArtifactFacts, list_artifacts
+from engines.cpu import Cpu, read_cpu
+from engines.errors import EngineError
+from engines.factory import ENGINES, resolve_engine, resolve_model
+from engines.models import bundled_models
+from use_cases.results import PACKAGES, package_versions
+
+# What requirements.txt brings and the program cannot do without; the rest of PACKAGES is optional.
+REQUIRED_PACKAGES = ("numpy", "pillow", "onnxruntime", "torch", "transformers", "tokenizers", "sentencepiece")
+ENGINE_PACKAGES: Mapping[str, Sequence[str]] = MappingProxyType(  # by backend
+    {
+        "onnx": ("onnxruntime", "onnx", "onnxscript", "torch", "transformers"),  # the export needs torch
+        "torch": ("torch", "transformers"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFacts:
+    """Whether an engine can be built here for a model."""
+
+    name: str
+    available: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """One offered model: where it is, which engines can run it here, and which is recommended."""
+
+    name: str
+    problem: str | None  # why it cannot be used at all
+    family: str | None
+    engines: tuple[EngineFacts, ...]
+    recommended: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """All that the doctor found."""
+
+    cpu: Cpu
+    packages: Mapping[str, str | None]  # installed versions; None for a missing package
+    bundled: tuple[str, ...]
+    cached: tuple[str, ...]  # model repositories in the local Hugging Face cache
+    artifacts: tuple[ArtifactFacts, ...]
+    models: tuple[ModelFacts, ...]
+    problems: tuple[str, ...]  # one sentence each; none when nothing needed is missing
+
+
+def diagnose(models: Sequence[str], cache_dir: Path, verify: bool = False) -> Diagnosis:
+    """Examine this installation; loads no model and imports no runtime.
+
+    Args:
+        models: the offered models.
+        cache_dir: where artifacts live.
+        verify: also compare the artifacts' checksums.
+    """
+    packages = package_versions((*PACKAGES, "onnxscript"))
+    artifacts = tuple(list_artifacts(cache_dir, verify))
+    examined = tuple(_examine_model(name, packages) for name in models)
+    problems = [
+        f"The package {name} is missing: pip install -r requirements.txt."
+        for name in REQUIRED_PACKAGES
+        if packages[name] is None
+    ]
+    problems += [
+        f"The model {model.name} cannot be used: {model.problem or 'no engine can run it here.'}"
+        for model in examined
+        if model.recommended is None
+    ]
+    problems += [
+        f"The artifact {artifact.name} is damaged; it is built again when it is needed."
+        for artifact in artifacts
+        if artifact.whole is False
+    ]
+    return Diagnosis(
+        cpu=read_cpu(),
+        packages=packages,
+        bundled=tuple(bundled_models()),
+        cached=_cached_models(),
+        artifacts=artifacts,
+        models=examined,
+        problems=tuple(problems),
+    )
+
+
+def _examine_model(name: str, packages: Mapping[str, str | None]) -> ModelFacts:
+    try:
+        spec = resolve_model(name)
+    except EngineError as error:
+        return ModelFacts(
+            name=name, problem=str(error), family=None, engines=(), recommended=None, why="It was not found."
+        )
+    engines: list[EngineFacts] = []
+    for engine in ENGINES:
+        try:
+            resolve_engine(spec, engine)
+        except EngineError as error:
+            engines.append(EngineFacts(name=engine, available=False, reason=str(error)))
+            continue
+        missing = [package for package in needed_packages(engine) if packages.get(package) is None]
+        reason = f"missing: {', '.join(missing)}" if missing else "its packages are installed"
+        engines.append(EngineFacts(name=engine, available=not missing, reason=reason))
+    best = next((engine.name for engine in engines if engine.available), None)
+    usual = resolve_engine(spec, None)
+    why = (
+        "It is the model's default: the fastest exact engine."
+        if best == usual
+        else f"The default, {usual}, is not available here."
+    )
+    return ModelFacts(
+        name=name, problem=None, family=spec.family, engines=tuple(engines), recommended=best, why=why
+    )
+
+
+def needed_packages(engine: str) -> Sequence[str]:
+    """Return the packages that an engine needs, by the backend that its name begins with."""
+    return ENGINE_PACKAGES.get(engine.partition("-")[0], ())
+
+
+def _cached_models() -> tuple[str, ...]:
+    """Return the model repositories in the local hub cache; asks no network."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        cache = scan_cache_dir()
+    except CacheNotFound:
+        return ()
+    return tuple(sorted(repository.repo_id for repository in cache.repos if repository.repo_type == "model"))

@@ -1,0 +1,175 @@
+"""What one fresh process measures of whole requests: photos prepared, zero-shot answers, two clients.
+
+The counterparts of plain transformers are measured in processes of their own, with the same photos and
+labels, which are drawn from seeds so that every process sees the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from engines.batched_engine import BatchedEngine
+from engines.factory import resolve_model
+from engines.images import decode_image
+from engines.pool import PooledEngine
+from engines.preprocess import Preprocessor
+from use_cases.benchmark_subjects import PLAIN, EngineSubject, load_subject
+from use_cases.images import decode
+from use_cases.latency import Effort, ForeignLoad, measure_latency
+from use_cases.zero_shot import classify, min_image_side
+
+LARGE, SMALL = (4000, 3000), (640, 480)  # 12 megapixels, and a web picture
+NUM_LABELS = 10
+TEMPLATE = "This is a photo of {label}."
+_THINGS = (
+    "cat", "dog", "lion", "bus", "street", "cup", "table", "rocket", "helmet", "fox",
+    "garage", "coin", "woman", "house", "tree", "bird", "plate", "map", "mountain", "boat",
+)  # fmt: skip
+
+
+def synthetic_jpeg(size: tuple[int, int], seed: int) -> bytes:
+    """Return a JPEG with what photos have: large soft areas, edges, and some grain."""
+    rng = np.random.default_rng(seed)
+    width, height = size
+    image = np.zeros((height, width, 3), np.float32)
+    for cells, weight in ((4, 0.5), (16, 0.25), (64, 0.15), (256, 0.1)):
+        coarse = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
+        image += weight * np.asarray(coarse.resize(size, Image.Resampling.BICUBIC), np.float32)
+    image += rng.normal(0, 3, (height, width, 1)).astype(np.float32)
+    file = io.BytesIO()
+    Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def label_sets() -> Iterator[list[str]]:
+    """Yield lists of labels of which none repeats one that was yielded before."""
+    for number in itertools.count():
+        pairs = [(_THINGS[(number + index) % len(_THINGS)], index) for index in range(NUM_LABELS)]
+        yield [f"a {thing} number {number} {index}" for thing, index in pairs]
+
+
+def run_prepare(job: dict[str, Any]) -> dict[str, Any]:
+    """Time decoding and preparing a 12-megapixel JPEG, and keep the pixels for comparison."""
+    spec = resolve_model(job["model"])
+    data = synthetic_jpeg(LARGE, job["seed"])
+    if job["engine"] == PLAIN:
+        processor = _plain(job).prepare_images
+
+        def prepare() -> Any:
+            return processor([Image.open(io.BytesIO(data)).convert("RGB")])["pixel_values"][0].numpy()
+    else:
+        preprocessor = Preprocessor(spec)
+        min_side = min_image_side([spec])
+
+        def prepare() -> Any:
+            return preprocessor.prepare_image(decode_image(data, min_side))
+
+    profile = measure_latency(prepare, 1, Effort(**job["effort"]))
+    std, mean = (np.reshape(values, (3, 1, 1)) for values in (spec.image_std, spec.image_mean))
+    np.save(job["output"], (prepare() * std + mean) * 2 - 1)  # in [-1, 1] whatever the model's statistics
+    return {"prepare_large": asdict(profile)}
+
+
+def run_zero_shot(job: dict[str, Any]) -> dict[str, Any]:
+    """Time requests of one new photo and ten labels: labels known from before, and all new."""
+    photos = [synthetic_jpeg(SMALL, job["seed"] + index) for index in range(8)]
+    photo = itertools.cycle(photos)
+    labels = label_sets()
+    known = next(labels)
+    effort = Effort(**job["effort"])
+    if job["engine"] == PLAIN:
+        pipeline = _plain(job).zero_shot_pipeline()
+        template = TEMPLATE.format(label="{}")
+
+        def ask_plain(texts: list[str]) -> Any:
+            image = Image.open(io.BytesIO(next(photo))).convert("RGB")
+            return pipeline(image, candidate_labels=texts, hypothesis_template=template)
+
+        return _ask_both(ask_plain, known, labels, effort)
+    with _running(job) as (loop, batched):
+        min_side = min_image_side([batched.spec])
+
+        async def answer(texts: list[str]) -> Any:
+            image = await decode(next(photo), min_side)
+            return await classify(PooledEngine(batched, 0.0), [image], texts, [TEMPLATE])
+
+        return _ask_both(lambda texts: loop.run_until_complete(answer(texts)), known, labels, effort)
+
+
+def run_clients(job: dict[str, Any]) -> dict[str, Any]:
+    """Compare how many images a second one client gets answered, and two that ask at the same time."""
+    images = [decode_image(synthetic_jpeg(SMALL, job["seed"] + index)) for index in range(4)]
+    with _running(job) as (loop, batched):
+
+        async def client(num_requests: int) -> None:
+            for index in range(num_requests):
+                await batched.embed_images([images[index % len(images)]])
+
+        async def clients(count: int, num_requests: int) -> float:
+            start_s = time.perf_counter()
+            await asyncio.gather(*(client(num_requests) for _ in range(count)))
+            return count * num_requests / (time.perf_counter() - start_s)
+
+        pixels = [batched.preprocessor.prepare_image(images[0])]
+        effort = Effort(**job["effort"])
+        tower = measure_latency(lambda: batched.engine.embed_pixels(pixels), 1, effort)
+        foreign = ForeignLoad()
+        one = loop.run_until_complete(clients(1, 2 * tower.num_iters))
+        two = loop.run_until_complete(clients(2, tower.num_iters))
+        return {
+            "image_tower": asdict(tower),
+            "two_clients": {"ratio": two / one, "items_per_s": two, "foreign_cores": foreign.cores()},
+        }
+
+
+def run_int8_rate(job: dict[str, Any]) -> dict[str, Any]:
+    """Measure the int8 rate that ONNX Runtime's matrix products reach here, and count the tower's work."""
+    from engines.int8_rate import measure_int8_gops
+    from engines.plain_transformers import image_tower_gflop
+
+    foreign = ForeignLoad()
+    gops = measure_int8_gops(job["threads"])
+    cores = foreign.cores()
+    return {
+        "gops": gops,
+        "foreign_cores": cores,
+        "image_gflop": image_tower_gflop(resolve_model(job["model"])),
+    }
+
+
+def _ask_both(
+    ask: Callable[[list[str]], Any], known: list[str], labels: Iterator[list[str]], effort: Effort
+) -> dict[str, Any]:
+    known_profile = measure_latency(partial(ask, known), 1, effort)  # the warm-up makes them known
+    new_profile = measure_latency(lambda: ask(next(labels)), 1, effort)
+    return {"zero_shot_known": asdict(known_profile), "zero_shot_new": asdict(new_profile)}
+
+
+def _plain(job: dict[str, Any]) -> Any:
+    return load_subject(resolve_model(job["model"]), PLAIN, job["threads"])
+
+
+@contextmanager
+def _running(job: dict[str, Any]) -> Iterator[tuple[asyncio.AbstractEventLoop, BatchedEngine]]:
+    """Yield a running BatchedEngine and the event loop that it belongs to."""
+    subject = load_subject(resolve_model(job["model"]), job["engine"], job["threads"])
+    assert isinstance(subject, EngineSubject)
+    loop = asyncio.new_event_loop()
+    batched = BatchedEngine(subject.engine, subject.preprocessor)
+    try:
+        loop.run_until_complete(batched.__aenter__())
+        yield loop, batched
+        loop.run_until_complete(batched.close())
+    finally:
+        loop.close()

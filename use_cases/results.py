@@ -1,0 +1,205 @@
+"""Write and validate the records of comparison_results/: numbers with everything needed to doubt them."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from engines.cpu import Cpu
+
+SCHEMA_VERSION = 1
+RESULTS_DIR = Path(__file__).parent.parent / "comparison_results"
+PACKAGES = (
+    "torch", "transformers", "onnxruntime", "onnx", "openvino", "bitsandbytes", "accelerate",
+    "open_clip_torch", "tokenizers", "sentencepiece", "pillow", "numpy",
+)  # fmt: skip
+_PROJECT_DIR = Path(__file__).parent.parent
+_Kind = type | tuple[type, ...]
+_FIELDS: Mapping[str, _Kind] = MappingProxyType(
+    {
+        "schema_version": int,
+        "kind": str,
+        "command": str,
+        "commit": (str, type(None)),
+        "created_utc": str,
+        "machine": dict,
+        "versions": dict,
+        "threads": int,
+        "seed": int,
+        "rounds": int,
+        "clean_rounds": int,
+        "settings": dict,
+        "results": list,
+    }
+)
+_MACHINE_FIELDS: Mapping[str, _Kind] = MappingProxyType(
+    {
+        "vendor": str,
+        "model": str,
+        "architecture": str,
+        "instructions": list,
+        "cores": (int, float),
+        "memory_bytes": int,
+        "system": str,
+    }
+)
+
+
+class InvalidRecordError(ValueError):
+    """A record lacks something or has a value of the wrong kind."""
+
+
+def machine_facts(cpu: Cpu) -> dict[str, Any]:
+    """Return what a record says about the machine; no name of it and no path on it."""
+    return {
+        "vendor": cpu.vendor,
+        "model": cpu.model,
+        "architecture": cpu.architecture,
+        "instructions": sorted(cpu.instructions),
+        "cores": cpu.cores,
+        "memory_bytes": cpu.memory_bytes,
+        "system": platform.system(),
+    }
+
+
+def package_versions(packages: Sequence[str] = PACKAGES) -> dict[str, str | None]:
+    """Return the installed versions, without importing anything; None for a package that is missing."""
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return versions
+
+
+def project_commit() -> str | None:
+    """Return the commit, with "-dirty" when files were changed since; None outside a repository."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=_PROJECT_DIR, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # git is not installed
+        return None
+    return done.stdout.strip() or None
+
+
+def build_record(
+    kind: str,
+    *,
+    command: str,
+    cpu: Cpu,
+    threads: int,
+    seed: int,
+    rounds: int,
+    clean_rounds: int,
+    settings: dict[str, Any],
+    results: list[Any],
+) -> dict[str, Any]:
+    """Return a complete record of a benchmark.
+
+    Args:
+        kind: which benchmark, the first word of the file's name.
+        command: what to run to get such a record.
+        cpu: the machine.
+        threads: threads an operator.
+        seed: of random weights.
+        rounds: how many were asked for.
+        clean_rounds: the fewest clean rounds that any measurement had.
+        settings: what else decides the numbers.
+        results: the numbers, JSON values.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": kind,
+        "command": command,
+        "commit": project_commit(),
+        "created_utc": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "machine": machine_facts(cpu),
+        "versions": package_versions(),
+        "threads": threads,
+        "seed": seed,
+        "rounds": rounds,
+        "clean_rounds": clean_rounds,
+        "settings": settings,
+        "results": results,
+    }
+
+
+def validate_record(record: Mapping[str, Any]) -> None:
+    """Check a record's fields and that its values are JSON.
+
+    Raises:
+        InvalidRecordError: with every problem in one sentence.
+    """
+    problems = _field_problems(record, _FIELDS, "")
+    if isinstance(record.get("machine"), dict):
+        problems += _field_problems(record["machine"], _MACHINE_FIELDS, "machine.")
+    if record.get("schema_version") != SCHEMA_VERSION:
+        problems.append(f"schema_version is not {SCHEMA_VERSION}")
+    for index, row in enumerate(record.get("results") or []):
+        if not isinstance(row, dict):
+            problems.append(f"results[{index}] is no object")
+    try:
+        json.dumps(record, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        problems.append(f"it is not JSON ({error})")
+    if problems:
+        raise InvalidRecordError(f"The record cannot be used: {'; '.join(problems)}.")
+
+
+def write_record(record: Mapping[str, Any], folder: Path = RESULTS_DIR) -> Path:
+    """Write a valid record under a name that carries machine and versions; return its path.
+
+    Raises:
+        InvalidRecordError: when the record is not complete.
+        OSError: when the folder cannot be written.
+    """
+    validate_record(record)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / record_name(record)
+    path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", "utf-8")
+    return path
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a record.
+
+    Raises:
+        InvalidRecordError: when it is no JSON or not complete.
+    """
+    try:
+        record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise InvalidRecordError(f"{path.name} is not JSON ({error}).") from None
+    validate_record(record)
+    return record
+
+
+def record_name(record: Mapping[str, Any]) -> str:
+    """Return such as "towers-amd_epyc-2c-2t-torch2.13.0-ort1.32.0-20260901T101500Z.json"."""
+    machine, versions = record["machine"], record["versions"]
+    slug = re.sub(r"[^a-z0-9]+", "_", machine["model"].lower()).strip("_") or "cpu"
+    stamp = re.sub(r"[^0-9TZ]", "", record["created_utc"])
+    packages = "-".join(
+        f"{short}{(versions.get(package) or 'none').partition('+')[0]}"
+        for short, package in (("torch", "torch"), ("ort", "onnxruntime"))
+    )
+    return f"{record['kind']}-{slug}-{machine['cores']:g}c-{record['threads']}t-{packages}-{stamp}.json"
+
+
+def _field_problems(record: Mapping[str, Any], fields: Mapping[str, _Kind], prefix: str) -> list[str]:
+    problems = [f"{prefix}{name} is missing" for name in fields if name not in record]
+    problems += [
+        f"{prefix}{name} is {record[name]!r}"
+        for name, kind in fields.items()
+        if name in record and (not isinstance(record[name], kind) or isinstance(record[name], bool))
+    ]
+    return problems

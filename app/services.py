@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.settings import Settings
 from engines.errors import InvalidInputError, UnknownModelError
 from engines.factory import EngineOptions
-from engines.pool import EnginePool, PooledEngine
+from engines.pool import EngineKey, EnginePool, PooledEngine
+from engines.quality import Quality
+from engines.registry import default_models
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +24,45 @@ class Services:
     models: tuple[str, ...]
     engine: str | None = None  # None: each model's best
 
-    async def engines(self, models: Sequence[str]) -> list[PooledEngine]:
+    async def engines(self, models: Sequence[str], engine: str = "") -> list[PooledEngine]:
         """Return the running engines of some of the offered models, loading what is not loaded yet.
 
-        Only offered names are looked up: a remote caller must not be able to name a folder.
+        Args:
+            models: offered names.
+            engine: the engine for all of them; the server's own choice when empty.
 
         Raises:
             InvalidInputError: when no model is named, or one's checkpoint is damaged.
-            UnknownModelError: when one is not offered.
+            UnknownModelError: when a model is not offered or the engine is not known.
+            QualityGateError: when the engine is too far from float32 for a model.
             BackendUnavailableError: when one cannot be loaded here.
             EngineClosedError: when the server is stopping.
         """
+        names = self._offered(models)
+        return [await self.pool.get(model, engine or self.engine) for model in names]
+
+    async def not_ready(self, models: Sequence[str], engine: str = "") -> list[EngineKey]:
+        """Return what would have to be loaded first, and perhaps built, to answer with some models.
+
+        Raises:
+            InvalidInputError: when no model is named, or one's checkpoint is damaged.
+            UnknownModelError: when a model is not offered or the engine is not known.
+        """
+        keys = [await self.pool.key(model, engine or self.engine) for model in self._offered(models)]
+        return [key for key in keys if not self.pool.is_ready(key)]
+
+    async def qualities(self, models: Sequence[str], engine: str = "") -> dict[EngineKey, Quality | None]:
+        """Return what is known of how close engines are to float32: None where it was never measured.
+
+        Raises:
+            InvalidInputError: when no model is named, or one's checkpoint is damaged.
+            UnknownModelError: when a model is not offered or the engine is not known.
+        """
+        keys = [await self.pool.key(model, engine or self.engine) for model in self._offered(models)]
+        return {key: await self.pool.quality(key) for key in keys}
+
+    def _offered(self, models: Sequence[str]) -> list[str]:
+        """Return the names, each once; a remote caller must not be able to name a folder."""
         if not models:
             raise InvalidInputError(f"No model is chosen; choose at least one of {', '.join(self.models)}.")
         for model in models:
@@ -37,7 +70,7 @@ class Services:
                 raise UnknownModelError(
                     f"Unknown model {model!r}; this server offers {', '.join(self.models)}."
                 )
-        return [await self.pool.get(model, self.engine) for model in dict.fromkeys(models)]
+        return list(dict.fromkeys(models))
 
 
 def build_services(settings: Settings) -> Services:
@@ -46,13 +79,22 @@ def build_services(settings: Settings) -> Services:
     Raises:
         UnknownModelError: when a model or engine is not known.
         InvalidInputError: when a folder is not a checkpoint.
+        BackendUnavailableError: when a model has to be downloaded and cannot.
     """
+    models = settings.models or default_models()
     pool = build_pool(settings)
-    pool.start_loading(settings.models, settings.engine)
-    return Services(pool, settings.models, settings.engine)
+    pool.start_loading(models, settings.engine)
+    logger.info("Offering %s.", ", ".join(models))
+    return Services(pool, models, settings.engine)
 
 
 def build_pool(settings: Settings) -> EnginePool:
     """Make an empty engine pool as the settings want it."""
-    options = EngineOptions(cache_dir=settings.cache_dir, num_threads=settings.num_threads)
+    options = EngineOptions(
+        cache_dir=settings.cache_dir,
+        num_threads=settings.num_threads,
+        gated=settings.gated,
+        allow_download=settings.download,
+        allow_pickled_weights=settings.allow_pickled_weights,
+    )
     return EnginePool(settings.batcher_limits, options)

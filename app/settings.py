@@ -38,9 +38,17 @@ class Settings(BaseSettings):
         description="address to listen on; 0.0.0.0 for all",
     )
     port: int = Field(default=7860, ge=0, le=65535, description="port to listen on; 0 picks a free one")
-    models: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=("siglit-mini", "lit-mini"),
-        description="comma-separated models to offer: bundled names, checkpoint folders or cached hub ids",
+    models: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        default=None,
+        description="comma-separated models to offer: bundled names, checkpoint folders, hub ids, open_clip's"
+        " name/pretrained; when unset the best SigLIP and CLIP in the local hub cache, else the bundled pair",
+    )
+    download: bool = Field(
+        default=True, description="download the models that these settings or the command line name"
+    )
+    allow_pickled_weights: bool = Field(
+        default=False,
+        description="read weights in torch's own format, as tensors alone, where nothing safer is",
     )
     engine: str | None = Field(
         default=None, description="engine for all models; each model's best when unset"
@@ -48,6 +56,7 @@ class Settings(BaseSettings):
     num_threads: int = Field(
         default=0, ge=0, description="threads per operator; 0 leaves it to the runtime: one per core"
     )
+    gated: bool = Field(default=True, description="refuse quantized engines that are too far from float32")
     max_batch_size: int = Field(default=_LIMITS.max_batch_size, ge=1, description="items per engine call")
     max_wait_ms: float = Field(
         default=_LIMITS.max_wait_ms, ge=0, description="how long a request waits for company"
@@ -65,6 +74,8 @@ class Settings(BaseSettings):
     @field_validator("models", mode="before")
     @classmethod
     def _split_models(cls, value: Any) -> Any:
+        if value is None:
+            return None
         if isinstance(value, str):
             value = [name.strip() for name in value.split(",") if name.strip()]
         if not value:

@@ -17,6 +17,7 @@ from app.settings import Settings, setting_problems
 from engines.errors import EngineError, InferenceError
 from engines.factory import ENGINES
 from engines.models import bundled_models
+from engines.registry import default_models
 from use_cases.images import decode
 from use_cases.zero_shot import (
     Classification,
@@ -47,8 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--model",
-        default=next(iter(bundled_models())),
-        help=f"{', '.join(bundled_models())}, a checkpoint folder or a cached hub id (default: %(default)s)",
+        help=f"{', '.join(bundled_models())}, a checkpoint folder, a hub id or open_clip's name/pretrained"
+        " (default: the best SigLIP on this machine)",
     )
     parser.add_argument("--engine", help=f"one of {', '.join(ENGINES)} (default: the model's best)")
     parser.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
@@ -64,7 +65,7 @@ async def classify_files(args: argparse.Namespace) -> list[Classification]:
     labels, templates = check_labels(parse_labels(args.labels)), check_templates(args.template)
     pool = build_pool(Settings())
     try:
-        pooled = await pool.get(args.model, args.engine)
+        pooled = await pool.get(args.model or default_models()[0], args.engine)
         min_side = min_image_side([pooled.engine.spec])
         results: list[Classification] = []
         for start in range(0, len(args.images), _CHUNK):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from app.services import Services
-from app.ui import result_cards
+from app.ui import engine_choice, result_cards
 from app.ui.zero_shot_tab import build_zero_shot_tab
 
 TITLE = "SigLIP-as-Server"
@@ -13,7 +13,7 @@ INTRODUCTION = f"""
 # {TITLE}
 Ask SigLIP and CLIP which of your words fit a picture, on an ordinary CPU, and see how they differ.
 """
-CSS = result_cards.CSS
+CSS = result_cards.CSS + engine_choice.CSS
 THEME = gr.themes.Soft()
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 import gradio as gr
@@ -19,9 +20,27 @@ def shows_errors(handler: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]
 
     @functools.wraps(handler)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
+        with _toasts():
             return await handler(*args, **kwargs)
-        except EngineError as error:
-            raise gr.Error(str(error), print_exception=False) from error
 
     return guarded
+
+
+def streams_errors(handler: Callable[P, AsyncIterator[R]]) -> Callable[P, AsyncIterator[R]]:
+    """Do the same for a handler that yields."""
+
+    @functools.wraps(handler)
+    async def guarded(*args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
+        with _toasts():
+            async for value in handler(*args, **kwargs):
+                yield value
+
+    return guarded
+
+
+@contextmanager
+def _toasts() -> Iterator[None]:
+    try:
+        yield
+    except EngineError as error:
+        raise gr.Error(str(error), print_exception=False) from error

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,8 @@ import gradio as gr
 from gradio import media
 
 from app.services import Services
-from app.ui.errors import shows_errors
+from app.ui.engine_choice import BEST, engine_choices, render_qualities, render_waiting
+from app.ui.errors import shows_errors, streams_errors
 from app.ui.result_cards import EMPTY_STATE, render_cards
 from app.ui.uploads import Upload, as_names, as_text, uploaded_file
 from use_cases.zero_shot import (
@@ -47,22 +51,40 @@ def build_zero_shot_tab(services: Services) -> None:
     """Add the tab to the surrounding gr.Tabs."""
     rows = example_rows()
 
-    async def answer(image: Upload, labels: str, template: str, models: list[str]) -> list[Classification]:
+    async def answer(
+        image: Upload, labels: str, template: str, models: list[str], engine: str
+    ) -> list[Classification]:
         path = uploaded_file(image)
         label_list = check_labels(parse_labels(as_text("labels", labels)))
         templates = check_templates(as_text("template", template).splitlines())
-        pooled = await services.engines(as_names("models", models))
+        pooled = await services.engines(as_names("models", models), as_text("engine", engine))
         return await classify_image(pooled, path, label_list, templates)
 
+    @streams_errors
+    async def on_run(
+        image: Upload, labels: str, template: str, models: list[str], engine: str
+    ) -> AsyncIterator[str]:
+        start_s = time.monotonic()
+        waiting = await services.not_ready(as_names("models", models), as_text("engine", engine))
+        answering = asyncio.ensure_future(answer(image, labels, template, models, engine))
+        try:
+            while waiting and not (await asyncio.wait({answering}, timeout=1))[0]:
+                yield render_waiting(waiting, time.monotonic() - start_s)
+            yield render_cards(await answering)
+        finally:
+            answering.cancel()  # of no effect when it has answered
+
     @shows_errors
-    async def on_run(image: Upload, labels: str, template: str, models: list[str]) -> str:
-        return render_cards(await answer(image, labels, template, models))
+    async def on_engine(models: list[str], engine: str) -> str:
+        return render_qualities(await services.qualities(models or services.models, engine))
 
     def on_example(index: int) -> tuple[str, str]:
         return rows[index]
 
     @shows_errors
-    async def zero_shot(image: Upload, labels: str, template: str, models: list[str]) -> dict[str, Any]:
+    async def zero_shot(
+        image: Upload, labels: str, template: str, models: list[str], engine: str
+    ) -> dict[str, Any]:
         """Score how well each label fits an image, with SigLIP-style and CLIP-style models.
 
         Args:
@@ -70,8 +92,10 @@ def build_zero_shot_tab(services: Services) -> None:
             labels: the classes, one a line or comma-separated, such as "a cat, a dog".
             template: a prompt with {label} in it, or several, one a line; empty for the model's own.
             models: names of the models to ask.
+            engine: the runtime and precision, such as "onnx-int8-dynamic"; empty for each model's best.
+                The first use of a quantized engine builds it, which takes minutes.
         """
-        results = await answer(image, labels, template, models)
+        results = await answer(image, labels, template, models, engine)
         return {"results": [asdict(result) for result in results]}
 
     with gr.Tab("Zero-shot", id="zero-shot"):
@@ -86,6 +110,9 @@ def build_zero_shot_tab(services: Services) -> None:
                     max_lines=12,
                 )
                 models = gr.CheckboxGroup(list(services.models), value=list(services.models), label="Models")
+                with gr.Accordion("Engine: runtime and precision", open=False):
+                    engine = gr.Dropdown(engine_choices(), value=BEST, show_label=False, label="Engine")
+                    qualities = gr.HTML(elem_id="zero-shot-qualities")
                 with gr.Accordion("Prompt template", open=False):
                     template = gr.Textbox(
                         value="",
@@ -105,7 +132,7 @@ def build_zero_shot_tab(services: Services) -> None:
                 )
             with gr.Column(scale=3, min_width=300):
                 results = gr.HTML(EMPTY_STATE, label="Results", elem_id="zero-shot-results")
-        inputs = [image, labels, template, models]
+        inputs = [image, labels, template, models, engine]
         options: dict[str, Any] = {
             "concurrency_limit": None,  # the batcher decides what runs together
             "preprocess": False,  # the values come as they were sent: see uploads.py
@@ -114,6 +141,14 @@ def build_zero_shot_tab(services: Services) -> None:
         page_options = options | {"scroll_to_output": True, "api_visibility": "private"}
         examples.click(on_example, examples, [image, labels], api_visibility="private").then(
             on_run, inputs, results, **page_options
+        )
+        gr.on(
+            [engine.change, models.change],
+            on_engine,
+            [models, engine],
+            qualities,
+            api_visibility="private",
+            concurrency_limit=None,
         )
         run_button.click(on_run, inputs, results, **page_options)
         with gr.Row(visible=False):

@@ -66,7 +66,7 @@ def test_the_endpoint_keeps_its_name_and_parameters(client):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert list(endpoints) == ["/zero_shot"]
     names = [parameter["parameter_name"] for parameter in endpoints["/zero_shot"]["parameters"]]
-    assert names == ["image", "labels", "template", "models"]
+    assert names == ["image", "labels", "template", "models", "engine"]
 
 
 @pytest.fixture(params=["text", "truncated", "bomb", "empty"])
@@ -176,7 +176,7 @@ async def main():
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), timeout=100) as client:
             upload = await client.post(f"{url}/upload", files={"files": open(sys.argv[1], "rb")})
             image = {"path": upload.json()[0], "meta": {"_type": "gradio.FileData"}}
-            data = [image, "a cat, a dog", "", ["siglit-mini", "lit-mini"]]
+            data = [image, "a cat, a dog", "", ["siglit-mini", "lit-mini"], ""]
             job = await client.post(f"{url}/call/zero_shot", json={"data": data})
             events = await client.get(f"{url}/call/zero_shot/{job.json()['event_id']}")
             assert "event: complete" in events.text, events.text

@@ -2,8 +2,11 @@
 
 import pytest
 
-from app.services import Services
+from app import services as services_module
+from app.services import Services, build_pool, build_services
+from app.settings import Settings
 from engines.errors import InvalidInputError, UnknownModelError
+from engines.pool import EngineKey, EnginePool
 from tests.fakes import FakePool, fake_spec
 
 pytestmark = pytest.mark.anyio
@@ -18,3 +21,31 @@ async def test_only_offered_models_are_looked_up():
     with pytest.raises(InvalidInputError, match="choose at least one of colours"):
         await services.engines([])
     await services.pool.close()
+
+
+async def test_what_is_not_ready_and_its_quality_are_told_without_loading(tmp_path):
+    services = Services(build_pool(Settings(cache_dir=tmp_path)), ("siglit-mini",))
+    key = EngineKey("siglit-mini", "onnx-int4")
+    assert await services.not_ready(["siglit-mini"], "onnx-int4") == [key]
+    assert await services.qualities(["siglit-mini"], "onnx-int4") == {key: None}
+    with pytest.raises(UnknownModelError, match="Unknown engine"):
+        await services.engines(["siglit-mini"], "tensorrt")
+    await services.pool.close()
+
+
+@pytest.mark.parametrize(("named", "offered"), [(None, ("best", "second")), ("mine", ("mine",))])
+async def test_the_best_models_at_hand_are_offered_unless_some_are_named(monkeypatch, caplog, named, offered):
+    caplog.set_level("INFO", "app")
+    monkeypatch.setattr(services_module, "default_models", lambda: ("best", "second"))
+    monkeypatch.setattr(EnginePool, "start_loading", lambda self, models, engine: None)
+    services = build_services(Settings(models=named))
+    assert services.models == offered
+    assert caplog.messages == [f"Offering {', '.join(offered)}."]
+    await services.pool.close()
+
+
+@pytest.mark.parametrize("download", [True, False])
+async def test_downloads_can_be_forbidden(download):
+    pool = build_pool(Settings(download=download))
+    assert pool._options.allow_download is download
+    await pool.close()

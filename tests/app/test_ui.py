@@ -6,12 +6,16 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from app.ui.errors import shows_errors
+from app.ui.engine_choice import engine_choices, render_qualities, render_waiting
+from app.ui.errors import shows_errors, streams_errors
 from app.ui.result_cards import MAX_BARS, render_cards
 from app.ui.uploads import uploaded_file
 from app.ui.zero_shot_tab import example_rows
 from engines.errors import InvalidInputError
+from engines.factory import ENGINES
 from engines.images import decode_image
+from engines.pool import EngineKey
+from engines.quality import Quality
 from tests.fakes import fake_batched
 from use_cases.images import DecodedImage
 from use_cases.zero_shot import classify
@@ -90,6 +94,44 @@ async def test_user_errors_become_toasts_and_bugs_stay_bugs():
         await handler(InvalidInputError("There are no labels."))
     with pytest.raises(KeyError):
         await handler(KeyError("bug"))
+
+
+@pytest.mark.anyio
+async def test_a_stream_s_errors_become_toasts_after_what_it_yielded():
+    @streams_errors
+    async def handler():
+        yield "loading"
+        raise InvalidInputError("There is no image.")
+
+    stream = handler()
+    assert await anext(stream) == "loading"
+    with pytest.raises(gr.Error, match="no image"):
+        await anext(stream)
+
+
+def test_every_engine_can_be_chosen_and_its_figures_are_shown():
+    assert [value for _, value in engine_choices()] == ["", *ENGINES]
+    figures = Quality(
+        image_cosine_mean=0.93, image_cosine_min=0.9, text_cosine_mean=0.999, text_cosine_min=0.99,
+        top1_agreement=1.0, num_images=32, num_texts=66,
+    )  # fmt: skip
+    text = render_qualities(
+        {
+            EngineKey("a", "onnx-int8-dynamic"): figures,
+            EngineKey("<b>", "onnx-fp32"): None,
+            EngineKey("c", "onnx-int4"): None,
+        }
+    )
+    assert "fails its gate: image cosine 0.9300 (0.995 needed)" in text
+    assert "float32, exact" in text
+    assert "not measured here yet" in text
+    assert "<b><b>" not in text
+
+
+def test_waiting_names_what_is_loaded_and_since_when():
+    text = render_waiting([EngineKey("a", "onnx-int4")], 12.4)
+    assert "Loading a on onnx-int4" in text
+    assert "12 s" in text
 
 
 def test_only_uploaded_files_are_read(tmp_path, monkeypatch):

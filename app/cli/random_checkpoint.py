@@ -1,0 +1,45 @@
+"""Write a checkpoint with random weights: python -m app.cli.random_checkpoint NAME FOLDER."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from engines.errors import EngineError
+from engines.random_checkpoints import RANDOM_CHECKPOINTS, write_random_checkpoint
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the command's argument parser."""
+    parser = argparse.ArgumentParser(
+        prog="python -m app.cli.random_checkpoint",
+        description="Write a checkpoint of a published model's size with seeded random weights.",
+        epilog="Such a model is as fast and as large as the published one, and knows nothing.",
+    )
+    parser.add_argument("name", help=", ".join(RANDOM_CHECKPOINTS))
+    parser.add_argument("folder", type=Path, help="a new or empty folder")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    args = build_parser().parse_args(argv)
+    try:
+        if args.folder.exists() and (not args.folder.is_dir() or any(args.folder.iterdir())):
+            print(f"error: {args.folder} exists and is not empty; name a new folder.", file=sys.stderr)
+            return 2
+        write_random_checkpoint(args.name, args.folder)
+    except EngineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: cannot write {args.folder} ({error.strerror}).", file=sys.stderr)
+        return 2
+    print(args.folder)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

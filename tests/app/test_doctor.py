@@ -1,0 +1,76 @@
+"""The doctor: tables or one line of JSON, and exit code 1 when something needed is missing."""
+
+import json
+
+import pytest
+
+from app.cli import doctor
+from engines.artifact_list import list_artifacts
+from engines.artifacts import ensure_artifact
+from engines.factory import ENGINES
+from use_cases import doctor as doctor_use_case
+from use_cases.doctor import ENGINE_PACKAGES, diagnose, needed_packages
+
+
+@pytest.fixture
+def cache_dir(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIGLIP_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "no-hub-cache"))
+    ensure_artifact(tmp_path, "graphs", {}, lambda folder: (folder / "image.onnx").write_bytes(b"x" * 1000))
+    return tmp_path
+
+
+def test_a_whole_installation_has_code_0_and_a_recommendation_for_each_model(cache_dir, capsys):
+    assert doctor.main(["--verify"]) == 0
+    out = capsys.readouterr().out
+    assert "siglit-mini: onnx-fp32." in out
+    assert "Nothing that is needed is missing." in out
+    assert "whole" in out
+
+
+def test_json_is_one_line(cache_dir, capsys):
+    assert doctor.main(["--json"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    answer = json.loads(out)
+    assert isinstance(answer["cpu"]["instructions"], list)
+    assert answer["packages"]["torch"]
+    assert answer["artifacts"][0]["size_bytes"] >= 1000
+    assert answer["artifacts"][0]["whole"] is None
+    assert [model["name"] for model in answer["models"]] == ["siglit-mini", "lit-mini"]
+
+
+def test_a_model_that_is_not_there_gives_code_1(cache_dir, monkeypatch, capsys):
+    monkeypatch.setenv("SIGLIP_MODELS", "siglit-mini,nothing")
+    assert doctor.main([]) == 1
+    assert "The model nothing cannot be used" in capsys.readouterr().out
+
+
+def test_a_damaged_artifact_is_found_only_when_asked(cache_dir):
+    (artifact,) = list_artifacts(cache_dir)
+    (cache_dir / artifact.name / "image.onnx").write_bytes(b"other")
+    assert diagnose(["siglit-mini"], cache_dir).problems == ()
+    (problem,) = diagnose(["siglit-mini"], cache_dir, verify=True).problems
+    assert "damaged" in problem
+
+
+def test_a_missing_package_rules_its_engines_out(cache_dir, monkeypatch):
+    versions = doctor_use_case.package_versions
+    monkeypatch.setattr(
+        doctor_use_case, "package_versions", lambda names: versions(names) | {"onnxruntime": None}
+    )
+    diagnosis = diagnose(["siglit-mini"], cache_dir)
+    (model,) = diagnosis.models
+    assert model.recommended == "torch-fp32"
+    assert "onnx-fp32, is not available" in model.why
+    assert "The package onnxruntime is missing" in diagnosis.problems[0]
+
+
+def test_a_cache_that_does_not_exist_is_empty(tmp_path):
+    assert list_artifacts(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_doctor_knows_what_every_engine_needs(engine):
+    assert engine.partition("-")[0] in ENGINE_PACKAGES
+    assert needed_packages(engine)

@@ -9,7 +9,19 @@ import pytest
 PROJECT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("module", ["app.main", "app.cli.classify", "use_cases.zero_shot", "engines.pool"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "app.main",
+        "app.cli.classify",
+        "app.cli.benchmark",
+        "app.cli.doctor",
+        "use_cases.benchmark_worker",
+        "use_cases.zero_shot",
+        "engines.pool",
+        "engines.random_checkpoints",
+    ],
+)
 def test_importing_a_module_loads_no_runtime(module):
     script = (
         f"import sys, {module}; "

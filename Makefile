@@ -37,6 +37,6 @@ clean:
 	touch $@
 
 # The server itself never imports torch: it runs graphs that are exported here, once.
-.venv/exported: .venv/installed $(wildcard engines/bundled/*/config.json engines/bundled/*.py engines/onnx_*.py)
+.venv/exported: .venv/installed $(wildcard engines/bundled/*/config.json engines/bundled/*.py engines/onnx/*.py engines/pytorch/*.py)
 	$(BIN)/python -m app.cli.export
 	touch $@

@@ -17,7 +17,7 @@ from app.fast_gradio import skip_type_stubs
 from app.services import build_services
 from app.settings import Settings, setting_problems
 from engines.errors import EngineError
-from engines.images import MAX_IMAGE_BYTES
+from engines.preparation.images import MAX_IMAGE_BYTES
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.settings import Settings
+from engines.checkpoints.registry import default_models
 from engines.errors import InvalidInputError, UnknownModelError
 from engines.factory import EngineOptions
 from engines.pool import EngineKey, EnginePool, PooledEngine
 from engines.quality import Quality
-from engines.registry import default_models
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from engines.artifacts import default_cache_dir
+from engines.artifacts.store import default_cache_dir
 from engines.batcher import BatcherLimits
 
 _LIMITS = BatcherLimits()

@@ -17,7 +17,7 @@ from PIL import Image
 from engines.base import Embeddings, Engine, Pixels, Tokens
 from engines.batcher import BatcherLimits, EngineThread, MicroBatcher
 from engines.models import ModelSpec
-from engines.preprocess import Preprocessor
+from engines.preparation.preprocess import Preprocessor
 
 T = TypeVar("T")
 P = TypeVar("P")

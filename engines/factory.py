@@ -8,15 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from engines.artifacts import default_cache_dir
+from engines.artifacts.store import default_cache_dir
 from engines.base import Engine
-from engines.checkpoints import find_checkpoint, read_checkpoint_spec
+from engines.checkpoints.find import find_checkpoint, read_checkpoint_spec
+from engines.checkpoints.registry import KNOWN_MODELS
 from engines.errors import InvalidInputError, QualityGateError, UnknownModelError
 from engines.models import Family, ModelSpec, bundled_models
-from engines.onnx_graphs import METHODS
+from engines.onnx.graphs import METHODS
 from engines.optional_packages import require_packages
 from engines.quality import GATE_4_BIT, GATE_8_BIT, Gate, ensure_quality
-from engines.registry import KNOWN_MODELS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,42 +55,42 @@ def resolve_model(name: str, options: EngineOptions | None = None) -> ModelSpec:
 
 
 def _load_onnx(spec: ModelSpec, options: EngineOptions) -> Engine:
-    from engines.onnx_artifacts import ensure_exported
-    from engines.onnx_engine import OnnxEngine
+    from engines.onnx.artifacts import ensure_exported
+    from engines.onnx.engine import OnnxEngine
 
     folder = ensure_exported(spec, options.folder)
     return OnnxEngine(spec, name="onnx-fp32", folder=folder, num_threads=options.num_threads)
 
 
 def _load_quantized_onnx(engine: str, spec: ModelSpec, options: EngineOptions) -> Engine:
-    from engines.onnx_artifacts import ensure_quantized
-    from engines.onnx_engine import OnnxEngine
+    from engines.onnx.artifacts import ensure_quantized
+    from engines.onnx.engine import OnnxEngine
 
     folder = ensure_quantized(spec, engine, options.folder)
     return OnnxEngine(spec, name=engine, folder=folder, num_threads=options.num_threads)
 
 
 def _load_torch(spec: ModelSpec, options: EngineOptions) -> Engine:
-    from engines.torch_engine import load_torch_engine
+    from engines.pytorch.engine import load_torch_engine
 
     return load_torch_engine(spec, options.num_threads)
 
 
 def _load_torch_bf16(spec: ModelSpec, options: EngineOptions) -> Engine:
-    from engines.torch_engine import load_torch_bf16_engine
+    from engines.pytorch.engine import load_torch_bf16_engine
 
     return load_torch_bf16_engine(spec, options.num_threads)
 
 
 def _load_torch_int8(spec: ModelSpec, options: EngineOptions) -> Engine:
-    from engines.torch_int8 import load_torch_int8_engine
+    from engines.pytorch.int8 import load_torch_int8_engine
 
     return load_torch_int8_engine(spec, options.num_threads)
 
 
 def _bitsandbytes(number_format: str) -> Callable[[ModelSpec, EngineOptions], Engine]:
     def load(spec: ModelSpec, options: EngineOptions) -> Engine:
-        from engines.bitsandbytes_engine import load_bitsandbytes_engine
+        from engines.bnb.engine import load_bitsandbytes_engine
 
         cache_dir = options.folder
         return load_bitsandbytes_engine(spec, number_format, cache_dir, options.num_threads)
@@ -100,8 +100,8 @@ def _bitsandbytes(number_format: str) -> Callable[[ModelSpec, EngineOptions], En
 
 def _load_openvino(spec: ModelSpec, options: EngineOptions) -> Engine:
     require_packages("openvino", "openvino")
-    from engines.onnx_artifacts import ensure_exported
-    from engines.openvino_engine import OpenVinoEngine
+    from engines.onnx.artifacts import ensure_exported
+    from engines.onnx.openvino_engine import OpenVinoEngine
 
     folder = ensure_exported(spec, options.folder)
     return OpenVinoEngine(spec, folder=folder, num_threads=options.num_threads)

@@ -18,7 +18,7 @@ from engines.batcher import BatcherLimits
 from engines.errors import EngineClosedError
 from engines.factory import EngineOptions, load_engine, resolve_engine, resolve_model
 from engines.models import ModelSpec
-from engines.preprocess import Preprocessor
+from engines.preparation.preprocess import Preprocessor
 from engines.quality import Quality, read_quality
 
 logger = logging.getLogger(__name__)

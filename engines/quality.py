@@ -16,17 +16,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.artifacts import code_sha256, ensure_artifact, find_artifact
+from engines.artifacts.builders import builder_main, run_builder
+from engines.artifacts.store import code_sha256, ensure_artifact, find_artifact
 from engines.base import Embeddings, Engine
-from engines.builders import builder_main, run_builder
 from engines.calibration import SampleSet, held_out_set
-from engines.checkpoints import fingerprint
-from engines.cpu import read_cpu
+from engines.checkpoints.find import fingerprint
+from engines.machine.cpu import read_cpu
 from engines.models import ModelSpec
-from engines.preprocess import Preprocessor
+from engines.preparation.preprocess import Preprocessor
 
 _FILE = "quality.json"
 _REFERENCE_FILE = "reference.npz"
+_CODE = ("onnx", "pytorch", "bnb", "preparation")
 _PACKAGES = ("torch", "transformers", "onnxruntime", "bitsandbytes")
 
 
@@ -143,7 +144,7 @@ def _facts(spec: ModelSpec, engine: str) -> dict[str, object]:
         "engine": engine,
         "samples": held_out_set().sha256,
         "instructions": sorted(read_cpu().instructions),  # they decide kernels, and those the rounding
-        "code_sha256": code_sha256(*sorted(path.name for path in Path(__file__).parent.glob("*.py"))),
+        "code_sha256": code_sha256(*_CODE),
         "versions": {name: version(name) for name in _PACKAGES},
     }
 

@@ -14,8 +14,8 @@ from transformers import (
     SiglipModel,
 )
 
-from engines.random_checkpoints import write_clip, write_siglip
-from engines.random_tokenizers import SENTENCES as SENTENCES  # what the tokenizers know
+from engines.checkpoints.random_tokenizers import SENTENCES as SENTENCES  # what the tokenizers know
+from engines.checkpoints.random_weights import write_clip, write_siglip
 
 TOWER = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
 VISION = TOWER | {"image_size": 32, "patch_size": 8}

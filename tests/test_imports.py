@@ -19,7 +19,7 @@ PROJECT = Path(__file__).parent.parent
         "use_cases.benchmark_worker",
         "use_cases.zero_shot",
         "engines.pool",
-        "engines.random_checkpoints",
+        "engines.checkpoints.random_weights",
     ],
 )
 def test_importing_a_module_loads_no_runtime(module):

@@ -17,9 +17,9 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from engines.base import Embeddings
+from engines.checkpoints.random_weights import PREFIX, ensure_random_checkpoint
 from engines.errors import EngineError
 from engines.factory import resolve_model
-from engines.random_checkpoints import PREFIX, ensure_random_checkpoint
 from use_cases.benchmark_subjects import PLAIN
 from use_cases.latency import Effort, Summary, summarize
 from use_cases.workers import run_worker

@@ -11,7 +11,7 @@ from PIL import Image
 from engines.base import Embeddings, Engine
 from engines.factory import EngineOptions, load_engine, resolve_engine
 from engines.models import ModelSpec
-from engines.preprocess import Preprocessor
+from engines.preparation.preprocess import Preprocessor
 
 PLAIN = "plain-transformers"  # stands among the engines' names
 
@@ -62,7 +62,7 @@ def load_subject(spec: ModelSpec, name: str, num_threads: int) -> Subject:
         EngineError: when it cannot run the model or is not available here.
     """
     if name == PLAIN:
-        from engines.plain_transformers import PlainTransformers
+        from engines.pytorch.plain_transformers import PlainTransformers
 
         return PlainTransformers(spec, num_threads)
     engine = load_engine(

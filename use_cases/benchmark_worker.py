@@ -20,7 +20,7 @@ import psutil
 
 from engines.errors import EngineError
 from engines.factory import resolve_model
-from engines.images import decode_image
+from engines.preparation.images import decode_image
 from use_cases.benchmark_subjects import artifact_bytes, load_subject
 from use_cases.latency import Effort, ForeignLoad, measure_latency
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from engines.artifact_list import ArtifactFacts, list_artifacts
-from engines.cpu import Cpu, read_cpu
+from engines.artifacts.listing import ArtifactFacts, list_artifacts
 from engines.errors import EngineError
 from engines.factory import ENGINES, resolve_engine, resolve_model
+from engines.machine.cpu import Cpu, read_cpu
 from engines.models import bundled_models
 from use_cases.results import PACKAGES, package_versions
 
@@ -20,6 +20,8 @@ ENGINE_PACKAGES: Mapping[str, Sequence[str]] = MappingProxyType(  # by backend
     {
         "onnx": ("onnxruntime", "onnx", "onnxscript", "torch", "transformers"),  # the export needs torch
         "torch": ("torch", "transformers"),
+        "bnb": ("bitsandbytes", "accelerate", "torch", "transformers"),
+        "openvino": ("openvino", "onnx", "onnxscript", "torch", "transformers"),
     }
 )
 

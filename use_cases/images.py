@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from engines.images import ImageSource, decode_image
+from engines.preparation.images import ImageSource, decode_image
 
 
 @dataclass(frozen=True, slots=True)

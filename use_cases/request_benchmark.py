@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from engines.checkpoints.random_weights import SEED
 from engines.errors import EngineError
-from engines.random_checkpoints import SEED
 from use_cases.benchmark import BenchmarkPlan, Worker, check_plan
 from use_cases.benchmark_subjects import PLAIN
 from use_cases.latency import Summary, summarize

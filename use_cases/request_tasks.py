@@ -21,9 +21,9 @@ from PIL import Image
 
 from engines.batched_engine import BatchedEngine
 from engines.factory import resolve_model
-from engines.images import decode_image
 from engines.pool import PooledEngine
-from engines.preprocess import Preprocessor
+from engines.preparation.images import decode_image
+from engines.preparation.preprocess import Preprocessor
 from use_cases.benchmark_subjects import PLAIN, EngineSubject, load_subject
 from use_cases.images import decode
 from use_cases.latency import Effort, ForeignLoad, measure_latency
@@ -135,8 +135,8 @@ def run_clients(job: dict[str, Any]) -> dict[str, Any]:
 
 def run_int8_rate(job: dict[str, Any]) -> dict[str, Any]:
     """Measure the int8 rate that ONNX Runtime's matrix products reach here, and count the tower's work."""
-    from engines.int8_rate import measure_int8_gops
-    from engines.plain_transformers import image_tower_gflop
+    from engines.machine.int8_rate import measure_int8_gops
+    from engines.pytorch.plain_transformers import image_tower_gflop
 
     foreign = ForeignLoad()
     gops = measure_int8_gops(job["threads"])

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from engines.cpu import Cpu
+from engines.machine.cpu import Cpu
 
 SCHEMA_VERSION = 1
 RESULTS_DIR = Path(__file__).parent.parent / "comparison_results"

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from engines.base import Embeddings, normalize
 from engines.errors import InvalidInputError
-from engines.images import ImageSource
 from engines.models import ModelSpec
 from engines.pool import PooledEngine
+from engines.preparation.images import ImageSource
 from use_cases.images import DecodedImage, decode
 
 Scores: TypeAlias = NDArray[np.float32]  # [n_images, n_labels]

@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 from app.cli.benchmark_table import towers_table
 from app.cli.request_table import requests_table
 from engines.calibration import held_out_set
-from engines.cpu import read_cpu
+from engines.checkpoints.random_weights import PREFIX, RANDOM_CHECKPOINTS, SEED
 from engines.errors import EngineError
 from engines.factory import ENGINES
+from engines.machine.cpu import read_cpu
 from engines.models import bundled_models
-from engines.random_checkpoints import PREFIX, RANDOM_CHECKPOINTS, SEED
 from use_cases.benchmark import BenchmarkPlan, Samples, public_name, run_benchmark
 from use_cases.latency import MAX_FOREIGN_CORES, Effort, fewest_clean_rounds
 from use_cases.request_benchmark import run_request_benchmark

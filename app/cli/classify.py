@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from app.services import build_pool
 from app.settings import Settings, setting_problems
+from engines.checkpoints.registry import default_models
 from engines.errors import EngineError, InferenceError
 from engines.factory import ENGINES
 from engines.models import bundled_models
-from engines.registry import default_models
 from use_cases.images import decode
 from use_cases.zero_shot import (
     Classification,

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pydantic import ValidationError
 
 from app.settings import Settings, setting_problems
-from engines.registry import default_models
+from engines.checkpoints.registry import default_models
 from use_cases.doctor import Diagnosis, diagnose
 
 _DAY_S, _HOUR_S, _MINUTE_S = 86_400, 3_600, 60

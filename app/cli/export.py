@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from app.settings import Settings, setting_problems
 from engines.errors import EngineError
 from engines.models import bundled_models
-from engines.onnx_artifacts import ensure_exported
+from engines.onnx.artifacts import ensure_exported
 
 
 def build_parser() -> argparse.ArgumentParser:

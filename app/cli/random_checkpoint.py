@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from engines.checkpoints.random_weights import RANDOM_CHECKPOINTS, write_random_checkpoint
 from engines.errors import EngineError
-from engines.random_checkpoints import RANDOM_CHECKPOINTS, write_random_checkpoint
 
 
 def build_parser() -> argparse.ArgumentParser:

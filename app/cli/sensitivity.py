@@ -15,8 +15,8 @@ from app.settings import Settings, setting_problems
 from engines.errors import EngineError
 from engines.factory import EngineOptions, resolve_model
 from engines.models import bundled_models
-from engines.onnx_artifacts import ensure_block_losses
-from engines.onnx_graphs import METHODS
+from engines.onnx.artifacts import ensure_block_losses
+from engines.onnx.graphs import METHODS
 from use_cases.sensitivity import BlockRow, block_rows, draw_blocks
 
 

@@ -68,9 +68,8 @@ def _ask(address: str) -> None:
     with httpx.Client(timeout=_TIMEOUT_S) as client:
         path = client.post(f"{api}/upload", files={"files": _PHOTO.read_bytes()}).json()[0]
         image = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        job = client.post(
-            f"{api}/call/zero_shot", json={"data": [image, _LABELS, "", ["siglit-mini", "lit-mini"]]}
-        )
+        values = [image, _LABELS, "", ["siglit-mini", "lit-mini"], ""]
+        job = client.post(f"{api}/call/zero_shot", json={"data": values})
         events = client.get(f"{api}/call/zero_shot/{job.json()['event_id']}")
     if "event: complete" not in events.text:
         raise RuntimeError(f"the server did not answer: {events.text}")

@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from engines.images import decode_image
+from engines.preparation.images import decode_image
 
 CALIBRATION_DIR = Path(__file__).parent
 

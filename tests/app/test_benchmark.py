@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from app.cli import benchmark
-from engines.torchvision_ops import ensure_torchvision_operators
+from engines.pytorch.torchvision_ops import ensure_torchvision_operators
 from use_cases.results import read_record, validate_record, write_record
 
 

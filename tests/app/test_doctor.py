@@ -5,8 +5,8 @@ import json
 import pytest
 
 from app.cli import doctor
-from engines.artifact_list import list_artifacts
-from engines.artifacts import ensure_artifact
+from engines.artifacts.listing import list_artifacts
+from engines.artifacts.store import ensure_artifact
 from engines.factory import ENGINES
 from use_cases import doctor as doctor_use_case
 from use_cases.doctor import ENGINE_PACKAGES, diagnose, needed_packages

@@ -111,8 +111,8 @@ def test_no_image_gets_a_sentence(client):
 
 
 def call(server, *data):
-    """Call the endpoint with raw values, as any HTTP client may; return the event stream."""
-    job = httpx.post(f"{server}/gradio_api/call/zero_shot", json={"data": data})
+    """Call the endpoint with raw values and no engine, as any HTTP client may; return the event stream."""
+    job = httpx.post(f"{server}/gradio_api/call/zero_shot", json={"data": [*data, ""]})
     return httpx.get(f"{server}/gradio_api/call/zero_shot/{job.json()['event_id']}", timeout=60).text
 
 
@@ -177,7 +177,7 @@ async def main():
             upload = await client.post(f"{url}/upload", files={"files": open(sys.argv[1], "rb")})
             image = {"path": upload.json()[0], "meta": {"_type": "gradio.FileData"}}
             data = [image, "a cat, a dog", "", ["siglit-mini", "lit-mini"], ""]
-            job = await client.post(f"{url}/call/zero_shot", json={"data": data})
+            job = await client.post(f"{url}/call/zero_shot", json={"data": [*data, ""]})
             events = await client.get(f"{url}/call/zero_shot/{job.json()['event_id']}")
             assert "event: complete" in events.text, events.text
 

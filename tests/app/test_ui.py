@@ -13,8 +13,8 @@ from app.ui.uploads import uploaded_file
 from app.ui.zero_shot_tab import example_rows
 from engines.errors import InvalidInputError
 from engines.factory import ENGINES
-from engines.images import decode_image
 from engines.pool import EngineKey
+from engines.preparation.images import decode_image
 from engines.quality import Quality
 from tests.fakes import fake_batched
 from use_cases.images import DecodedImage

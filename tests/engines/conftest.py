@@ -2,7 +2,7 @@
 
 import pytest
 
-from engines.torchvision_ops import ensure_torchvision_operators
+from engines.pytorch.torchvision_ops import ensure_torchvision_operators
 
 ensure_torchvision_operators()
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from engines.artifacts import default_cache_dir, ensure_artifact
+from engines.artifacts.store import default_cache_dir, ensure_artifact
 
 
 def test_the_same_facts_are_built_once_and_others_anew(tmp_path):
@@ -63,6 +63,6 @@ def test_a_damaged_artifact_is_built_again(tmp_path, damage, monkeypatch):
         weights.unlink()
     else:
         weights.write_text({"changed": "weighty", "cut": "wei"}[damage])
-    monkeypatch.setattr("engines.artifacts._verified", set())  # as in a new process
+    monkeypatch.setattr("engines.artifacts.store._verified", set())  # as in a new process
     assert ensure_artifact(tmp_path, "model", {}, build) == folder
     assert weights.read_text() == "weights"

@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engines.checkpoints import find_checkpoint, read_checkpoint_spec
+from engines.checkpoints.find import find_checkpoint, read_checkpoint_spec
 from engines.errors import InvalidInputError, UnknownModelError
 from engines.factory import EngineOptions, load_engine, resolve_model
-from engines.preprocess import Preprocessor
+from engines.preparation.preprocess import Preprocessor
 
 
 @pytest.fixture

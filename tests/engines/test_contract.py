@@ -9,7 +9,7 @@ from PIL import Image
 from engines.base import Engine, normalize
 from engines.errors import InferenceError
 from engines.factory import EngineOptions, load_engine, resolve_model
-from engines.preprocess import Preprocessor
+from engines.preparation.preprocess import Preprocessor
 
 # What a row's batch may change, and the least cosine to torch-fp32 of embeddings and of an image's
 # patches, over all families; measured on AVX2 and rounded away from it. Most int8 engines find one scale

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from engines.cgroups import cpu_quota, memory_limit_bytes
-from engines.cpu import allowed_cores, allowed_memory, parse_cpuinfo, parse_sysctl, read_cpu
+from engines.machine.cgroups import cpu_quota, memory_limit_bytes
+from engines.machine.cpu import allowed_cores, allowed_memory, parse_cpuinfo, parse_sysctl, read_cpu
 
 ZEN3 = """processor	: 0
 vendor_id	: AuthenticAMD

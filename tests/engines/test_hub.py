@@ -5,10 +5,10 @@ import logging
 import pytest
 from huggingface_hub import constants
 
-from engines.checkpoints import find_checkpoint, open_clip_hub_model
+from engines.checkpoints.find import find_checkpoint, open_clip_hub_model
+from engines.checkpoints.hub import HubModel, choose_files, download, find_cached, parse_hub_name
 from engines.errors import BackendUnavailableError, UnknownModelError
 from engines.factory import EngineOptions, load_engine, resolve_model
-from engines.hub import HubModel, choose_files, download, find_cached, parse_hub_name
 from tests.fake_hub import COMMIT, FakeHub
 
 

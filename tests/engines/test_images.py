@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from engines.errors import InvalidInputError
-from engines.images import MAX_IMAGE_PIXELS, decode_image
+from engines.preparation.images import MAX_IMAGE_PIXELS, decode_image
 from tests.images import png_header
 
 FORMAT_OF_MODE = {"CMYK": "TIFF", "YCbCr": "JPEG", "I": "TIFF", "F": "TIFF", "PA": "TIFF"}

@@ -9,8 +9,8 @@ from transformers.models.siglip2.image_processing_pil_siglip2 import get_image_s
 
 from engines.errors import InferenceError
 from engines.factory import load_engine, resolve_model
-from engines.naflex import position_weights, target_size
-from engines.preprocess import Preprocessor
+from engines.preparation.naflex import position_weights, target_size
+from engines.preparation.preprocess import Preprocessor
 
 SIZES = [(48, 64), (64, 40), (10, 300), (300, 60), (1, 1), (57, 57), (33, 200)]
 TEXTS = ["a photo of a cat", "Two RED buses, in a street!", "", "é 猫"]

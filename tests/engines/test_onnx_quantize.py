@@ -6,12 +6,12 @@ from onnx import helper, numpy_helper
 
 from engines.base import normalize
 from engines.errors import BackendUnavailableError
-from engines.onnx_files import copy_graph, graph_bytes, save_graph, simplify
-from engines.onnx_operators import check_operators, executed_operators
-from engines.onnx_quantize import quantize_dynamically, quantize_statically, weight_nodes
-from engines.onnx_ranges import measure_ranges
-from engines.onnx_weights import quantize_blocks, quantize_products, quantize_rows, quantize_token_table
-from engines.sensitivity import run_graph
+from engines.onnx.files import copy_graph, graph_bytes, save_graph, simplify
+from engines.onnx.operators import check_operators, executed_operators
+from engines.onnx.quantize import quantize_dynamically, quantize_statically, weight_nodes
+from engines.onnx.ranges import measure_ranges
+from engines.onnx.sensitivity import run_graph
+from engines.onnx.weights import quantize_blocks, quantize_products, quantize_rows, quantize_token_table
 from tests.engines.graphs import build_tower, tower_items
 
 ITEMS = tower_items(24)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from engines.errors import InvalidInputError
 from engines.factory import load_engine, resolve_model
-from engines.preprocess import Preprocessor
+from engines.preparation.preprocess import Preprocessor
 
 FIXTURES = ["tiny_open_clip", "tiny_open_clip_siglip", "tiny_open_clip_conv"]
 TEXTS = [

@@ -6,7 +6,7 @@ from PIL import Image
 from transformers import AutoTokenizer, CLIPImageProcessorPil, SiglipImageProcessorPil
 
 from engines.factory import resolve_model
-from engines.preprocess import Preprocessor, clean_text, resize_image
+from engines.preparation.preprocess import Preprocessor, clean_text, resize_image
 from tests.fakes import fake_spec
 
 SIZES = [(40, 30), (30, 40), (33, 101), (500, 333), (32, 32), (7, 9), (1, 1)]
@@ -56,7 +56,7 @@ def test_only_siglip_is_padded_to_its_context(tiny_siglip, tiny_clip):
         len(Preprocessor(resolve_model(str(folder))).prepare_text("a cat").ids)
         for folder in (tiny_siglip, tiny_clip)
     ]
-    assert lengths == [16, 4]
+    assert lengths == [16, 5]  # the context; start, a, ca, t, end
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,15 @@
 import pytest
 
 from app.cli import random_checkpoint
-from engines.checkpoints import read_checkpoint_spec
+from engines.checkpoints.find import read_checkpoint_spec
+from engines.checkpoints.random_weights import (
+    RANDOM_CHECKPOINTS,
+    ensure_random_checkpoint,
+    write_clip,
+    write_siglip,
+)
 from engines.errors import UnknownModelError
-from engines.preprocess import Preprocessor, clean_text
-from engines.random_checkpoints import RANDOM_CHECKPOINTS, ensure_random_checkpoint, write_clip, write_siglip
+from engines.preparation.preprocess import Preprocessor, clean_text
 from tests.checkpoints import TOWER, VISION, build_tiny_siglip
 
 TEXTS = ("This is a photo of a cat.", "zebra, 42 xylophones & a naïve café", "a " * 40, "")
@@ -62,7 +67,8 @@ def test_the_command_writes_into_a_new_folder_only(tmp_path, monkeypatch, capsys
         build_tiny_siglip(folder)
 
     monkeypatch.setattr(
-        "engines.random_checkpoints.RANDOM_CHECKPOINTS", dict(RANDOM_CHECKPOINTS) | {"tiny": write_tiny}
+        "engines.checkpoints.random_weights.RANDOM_CHECKPOINTS",
+        dict(RANDOM_CHECKPOINTS) | {"tiny": write_tiny},
     )
     assert random_checkpoint.main(["tiny", str(tmp_path / "tiny")]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "tiny")

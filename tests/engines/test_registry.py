@@ -3,8 +3,8 @@
 import pytest
 from huggingface_hub import constants
 
-from engines.hub import parse_hub_name
-from engines.registry import KNOWN_MODELS, default_models, known_model
+from engines.checkpoints.hub import parse_hub_name
+from engines.checkpoints.registry import KNOWN_MODELS, default_models, known_model
 
 
 @pytest.fixture

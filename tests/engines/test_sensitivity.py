@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from engines.onnx_quantize import quantize_dynamically
-from engines.sensitivity import (
+from engines.onnx.quantize import quantize_dynamically
+from engines.onnx.sensitivity import (
     Judge,
     block_of,
     group_blocks,

@@ -16,7 +16,7 @@ from transformers import (
 
 from engines.errors import InvalidInputError
 from engines.factory import load_engine, resolve_model
-from engines.preprocess import Preprocessor
+from engines.preparation.preprocess import Preprocessor
 
 TEXTS = ["a photo of a cat", "Two RED buses, in a street!", "a rocket"]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from engines.torch_layers import SplitAttention, replace_linear, split_attention
+from engines.pytorch.layers import SplitAttention, replace_linear, split_attention
 
 FLOAT_MASK = torch.full((5, 5), float("-inf")).triu(1)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from engines import torchvision_ops
+from engines.pytorch import torchvision_ops
 
 SCRIPT = """
-from engines.torchvision_ops import ensure_torchvision_operators
+from engines.pytorch.torchvision_ops import ensure_torchvision_operators
 print(ensure_torchvision_operators(), ensure_torchvision_operators())
 import torchvision
 from torchvision.transforms import functional, InterpolationMode

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from engines.cpu import Cpu
+from engines.machine.cpu import Cpu
 from use_cases.results import (
     InvalidRecordError,
     build_record,

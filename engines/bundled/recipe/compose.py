@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from engines.bundled.model import IMAGE_SIZE
 from engines.bundled.recipe.cutouts import Picture, load_cutout
 from engines.models import Resample, ResizeMode
-from engines.preprocess import resize_image
+from engines.preparation.preprocess import resize_image
 
 MEAN = 127.0  # of pixels in 0..255; the EfficientNet-Lites were trained on (x - 127) / 128
 STD = 128.0

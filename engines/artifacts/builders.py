@@ -1,0 +1,59 @@
+"""Run a module that builds an artifact in a process of its own, and carry its progress and errors over."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from engines import errors
+
+_ROOT = Path(__file__).parent.parent.parent
+_PROGRESS, _ERROR = "progress: ", "engine error: "  # how the lines begin that the two processes share
+_KEPT_LINES = 20  # of other output, for a builder that died without an error of ours
+logger = logging.getLogger(__name__)
+
+
+def run_builder(module: str, *arguments: str) -> None:
+    """Run `python -m module arguments...`, so that this process never imports what it needs.
+
+    Raises:
+        EngineError: what the builder raised; BackendUnavailableError when it died of anything else.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    with subprocess.Popen(
+        command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
+    ) as process:
+        assert process.stdout is not None
+        tail: list[str] = []
+        for line in process.stdout:
+            if line.startswith(_PROGRESS):
+                logger.info("%s", line.removeprefix(_PROGRESS).strip())
+            elif line.strip():
+                tail = [*tail, line.strip()][-_KEPT_LINES:]
+    if process.returncode == 0:
+        return
+    last = tail[-1] if tail else f"it ended with {process.returncode} and printed nothing"
+    if last.startswith(_ERROR):
+        kind, _, message = last.removeprefix(_ERROR).partition(": ")
+        raise getattr(errors, kind)(message)
+    logger.error("%s failed:\n%s", module, "\n".join(tail))
+    raise errors.BackendUnavailableError(f"Building with {module} failed: {last}")
+
+
+def say_progress(text: str) -> None:
+    """Print a line that the process which started this builder logs for people."""
+    print(f"{_PROGRESS}{text}", flush=True)
+
+
+def builder_main(build: Callable[[], None]) -> int:
+    """Run a builder's work; return its exit code, an EngineError printed for `run_builder`."""
+    try:
+        build()
+    except errors.EngineError as error:
+        message = " ".join(str(error).split())
+        print(f"{_ERROR}{type(error).__name__}: {message}", flush=True)
+        return 2
+    return 0

@@ -1,0 +1,1 @@
+"""bitsandbytes: towers whose weights are stored in 8 or 4 bits."""

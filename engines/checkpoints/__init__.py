@@ -1,0 +1,1 @@
+"""Checkpoints: found, downloaded, read for their facts, or written with random weights."""

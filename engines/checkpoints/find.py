@@ -1,0 +1,90 @@
+"""Find a SigLIP or CLIP checkpoint on disk, tell whose format it has, and tell its states apart."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from engines.checkpoints.files import has_weights, read_json
+from engines.checkpoints.hub import HubModel, download, find_cached, parse_hub_name
+from engines.checkpoints.open_clip_facts import CONFIG_NAME, read_open_clip_spec
+from engines.checkpoints.registry import known_model
+from engines.checkpoints.transformers_facts import read_transformers_spec
+from engines.errors import UnknownModelError
+from engines.models import ModelSpec
+
+
+def find_checkpoint(name: str, *, allow_download: bool = False) -> Path:
+    """Return the folder of a checkpoint: a local folder, or a model of the hub.
+
+    The local hub cache is asked first; only what is missing there is downloaded, where that is allowed.
+
+    Args:
+        name: a folder, "owner/name", "owner/name@revision", or open_clip's "name/pretrained".
+        allow_download: the caller, not a stranger, chose the name, and the network may be asked.
+
+    Raises:
+        UnknownModelError: when there is no such folder and no such model.
+        BackendUnavailableError: when the hub cannot be reached or the download fails.
+    """
+    folder = Path(name).expanduser()
+    if name and folder.is_dir():
+        return folder
+    pair = open_clip_hub_model(name)
+    model = pair or parse_hub_name(name)
+    cached = find_cached(model) if model else None
+    libraries = ("open_clip",) if pair else ("transformers", "open_clip")
+    if cached and (not allow_download or any(has_weights(cached, library) for library in libraries)):
+        return cached
+    if model is None or not allow_download:
+        raise UnknownModelError(
+            f"No model {name!r}: it is no bundled model, no folder and not in the local Hugging Face cache."
+        )
+    return download(model, open_clip=pair is not None)
+
+
+def open_clip_hub_model(name: str) -> HubModel | None:
+    """Return where the weights of open_clip's "name/pretrained" are; None when it is no such pair.
+
+    open_clip itself is imported for pairs alone that the registry lacks, because it imports torch.
+    """
+    if (known := known_model(name)) and known.library == "open_clip":
+        return known.hub
+    architecture, slash, tag = name.partition("/")
+    package = importlib.util.find_spec("open_clip")
+    if not slash or package is None or package.origin is None:
+        return None
+    if not (Path(package.origin).parent / "model_configs" / f"{architecture}.json").is_file():
+        return None
+    from engines.pytorch.open_clip_towers import pretrained_hub_id
+
+    hub_id = pretrained_hub_id(architecture, tag)
+    return parse_hub_name(hub_id) if hub_id else None
+
+
+def read_checkpoint_spec(folder: Path, name: str, *, allow_pickled: bool = False) -> ModelSpec:
+    """Read the facts of a checkpoint folder from its own files.
+
+    A folder may hold a model for transformers and for open_clip; then it is transformers', unless
+    the name is open_clip's.
+
+    Raises:
+        InvalidInputError: when the folder is not a checkpoint, saying what is missing or wrong.
+    """
+    if (folder / CONFIG_NAME).exists() and (
+        not has_weights(folder, "transformers") or open_clip_hub_model(name) is not None
+    ):
+        return read_open_clip_spec(folder, name, allow_pickled)
+    return read_transformers_spec(folder, name, allow_pickled)
+
+
+def fingerprint(spec: ModelSpec) -> dict[str, object]:
+    """Return what tells one state of a model's files from another, without reading its weights.
+
+    Size and time of change stand for a weight file's content; bundled models carry checksums.
+    """
+    if spec.family == "bundled":
+        config = read_json(spec.folder / "config.json")
+        return {key: config[key] for key in ("name", "heads_sha256", "tower_sha256")}
+    stats = {path.name: path.stat() for path in sorted(spec.folder.iterdir()) if path.is_file()}
+    return {"files": {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}}

@@ -1,0 +1,1 @@
+"""ONNX graphs: exported, quantized, and run by ONNX Runtime or OpenVINO."""

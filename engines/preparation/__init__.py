@@ -1,0 +1,1 @@
+"""Images and texts, prepared exactly as a model was trained."""

@@ -1,0 +1,1 @@
+"""PyTorch modules: every family's towers, and the engines that run them."""

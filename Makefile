@@ -38,5 +38,5 @@ clean:
 
 # The server itself never imports torch: it runs graphs that are exported here, once.
 .venv/exported: .venv/installed $(wildcard engines/bundled/*/config.json engines/bundled/*.py engines/onnx/*.py engines/pytorch/*.py)
-	$(BIN)/python -m app.cli.export
+	$(BIN)/python -m app.cli.build
 	touch $@

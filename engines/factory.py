@@ -12,7 +12,9 @@ from engines.artifacts.store import default_cache_dir
 from engines.base import Engine
 from engines.checkpoints.find import find_checkpoint, read_checkpoint_spec
 from engines.checkpoints.registry import KNOWN_MODELS
+from engines.defaults import default_engine
 from engines.errors import InvalidInputError, QualityGateError, UnknownModelError
+from engines.machine.cpu import read_cpu
 from engines.models import Family, ModelSpec, bundled_models
 from engines.onnx.graphs import METHODS
 from engines.optional_packages import require_packages
@@ -127,7 +129,7 @@ def _memory_mode(number_format: str, gate: Gate) -> _EngineEntry:
     return _EngineEntry(_bitsandbytes(number_format), gate=gate, note=f"{_SMALL_NOT_FAST} AVX-512")
 
 
-ENGINES: dict[str, _EngineEntry] = {  # the fastest exact one first
+ENGINES: dict[str, _EngineEntry] = {
     "onnx-fp32": _EngineEntry(_load_onnx),
     **{
         name: _quantized_onnx(name, GATE_4_BIT if method == "4bit" else GATE_8_BIT)
@@ -145,16 +147,16 @@ ENGINES: dict[str, _EngineEntry] = {  # the fastest exact one first
 }
 
 
-def resolve_engine(spec: ModelSpec, engine: str | None) -> str:
-    """Return the engine's name; the first that can run the model when none is given.
+def resolve_engine(spec: ModelSpec, engine: str | None, options: EngineOptions | None = None) -> str:
+    """Return the engine's name; the model's default on this machine when none is given.
 
     Raises:
         UnknownModelError: when there is no engine of that name.
         InvalidInputError: when that engine cannot run the model.
     """
-    able = [name for name, entry in ENGINES.items() if spec.family in entry.families]
     if engine is None:
-        return able[0]
+        return default_engine(spec, read_cpu(), (options or EngineOptions()).folder).name
+    able = [name for name, entry in ENGINES.items() if spec.family in entry.families]
     if engine not in ENGINES:
         raise UnknownModelError(f"Unknown engine {engine!r}; the engines are {', '.join(ENGINES)}.")
     if engine not in able:
@@ -169,7 +171,7 @@ def load_engine(
 
     Args:
         model: what `resolve_model` takes, or what it returned.
-        engine: a key of ENGINES; the model's fastest exact one when left out.
+        engine: a key of ENGINES; the model's default on this machine when left out.
         options: how to load it.
 
     Raises:
@@ -180,7 +182,7 @@ def load_engine(
     """
     options = options or EngineOptions()
     spec = resolve_model(model, options) if isinstance(model, str) else model
-    name = resolve_engine(spec, engine)
+    name = resolve_engine(spec, engine, options)
     entry = ENGINES[name]
     loaded = entry.load(spec, options)
     if entry.gate and options.gated:

@@ -58,6 +58,8 @@ class EnginePool:
         self._options = options or EngineOptions()
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine-loader")
         self._resolve = cache(partial(resolve_model, options=self._options))
+        # A model's default stays the same while the server runs, whatever is built meanwhile.
+        self._resolve_default = cache(self._default)
         self._loading: dict[EngineKey, Future[_Loaded]] = {}
         self._running: dict[EngineKey, BatchedEngine] = {}
         self._closed = False
@@ -133,7 +135,12 @@ class EnginePool:
         await asyncio.to_thread(self._loader.shutdown, cancel_futures=True)
 
     def _key(self, model: str, engine: str | None) -> EngineKey:
+        if engine is None:
+            return EngineKey(model, self._resolve_default(model))
         return EngineKey(model, resolve_engine(self._resolve(model), engine))
+
+    def _default(self, model: str) -> str:
+        return resolve_engine(self._resolve(model), None, self._options)
 
     def _start(self, key: EngineKey) -> Future[_Loaded]:
         if self._closed:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from engines.artifacts.listing import ArtifactFacts, list_artifacts
+from engines.defaults import default_engine
 from engines.errors import EngineError
 from engines.factory import ENGINES, resolve_engine, resolve_model
 from engines.machine.cpu import Cpu, read_cpu
@@ -70,7 +71,7 @@ def diagnose(models: Sequence[str], cache_dir: Path, verify: bool = False) -> Di
     """
     packages = package_versions((*PACKAGES, "onnxscript"))
     artifacts = tuple(list_artifacts(cache_dir, verify))
-    examined = tuple(_examine_model(name, packages) for name in models)
+    examined = tuple(_examine_model(name, packages, cache_dir) for name in models)
     problems = [
         f"The package {name} is missing: pip install -r requirements.txt."
         for name in REQUIRED_PACKAGES
@@ -97,7 +98,7 @@ def diagnose(models: Sequence[str], cache_dir: Path, verify: bool = False) -> Di
     )
 
 
-def _examine_model(name: str, packages: Mapping[str, str | None]) -> ModelFacts:
+def _examine_model(name: str, packages: Mapping[str, str | None], cache_dir: Path) -> ModelFacts:
     try:
         spec = resolve_model(name)
     except EngineError as error:
@@ -114,13 +115,12 @@ def _examine_model(name: str, packages: Mapping[str, str | None]) -> ModelFacts:
         missing = [package for package in needed_packages(engine) if packages.get(package) is None]
         reason = f"missing: {', '.join(missing)}" if missing else "its packages are installed"
         engines.append(EngineFacts(name=engine, available=not missing, reason=reason))
-    best = next((engine.name for engine in engines if engine.available), None)
-    usual = resolve_engine(spec, None)
-    why = (
-        "It is the model's default: the fastest exact engine."
-        if best == usual
-        else f"The default, {usual}, is not available here."
-    )
+    default = default_engine(spec, read_cpu(), cache_dir)
+    best: str | None = default.name
+    why = default.why
+    if not any(engine.available for engine in engines if engine.name == best):
+        best = next((engine.name for engine in engines if engine.available), None)
+        why = f"The default, {default.name}, is not available here."
     return ModelFacts(
         name=name, problem=None, family=spec.family, engines=tuple(engines), recommended=best, why=why
     )

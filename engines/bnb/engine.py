@@ -65,7 +65,12 @@ def load_bitsandbytes_engine(
     load = (
         _load_transformers if uses_transformers(spec) else partial(_load_towers, number_format=number_format)
     )
-    return TorchEngine(spec, name=name, towers=load(spec, folder), num_threads=num_threads)
+    from engines.bnb.layers import keep_odd_layers_unpacked
+
+    towers = load(spec, folder)
+    for tower in towers:
+        keep_odd_layers_unpacked(tower)
+    return TorchEngine(spec, name=name, towers=towers, num_threads=num_threads)
 
 
 def _ensure_quantized(spec: ModelSpec, number_format: str, cache_dir: Path) -> Path:

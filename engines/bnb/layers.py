@@ -10,6 +10,8 @@ from transformers import BitsAndBytesConfig
 from engines.pytorch.layers import FLOAT_LAYERS
 
 STORED_TOWERS = ("image.safetensors", "text.safetensors")
+# What bitsandbytes' kernel for AVX-512 BF16 divides a 4-bit weight [out, in] into; other shapes it refuses.
+_PACKED_OUT, _PACKED_IN = 32, 64
 _OUTLIER = 6.0  # activations beyond it are multiplied in float32, as LLM.int8() has it (arXiv 2208.07339)
 
 
@@ -38,6 +40,17 @@ def empty_layer(layer: nn.Linear, number_format: str) -> nn.Module:
             *sizes, compute_dtype=torch.float32, quant_type=number_format, device="meta"
         )
     return empty
+
+
+def keep_odd_layers_unpacked(tower: nn.Module) -> None:
+    """Keep bitsandbytes from packing 4-bit weights of shapes that its AVX-512 kernel cannot take.
+
+    SigLIP so400m has such layers: its MLP is 4,304 wide. They run as on other processors.
+    """
+    for layer in tower.modules():
+        if isinstance(layer, bnb.nn.Linear4bit):
+            divides = layer.out_features % _PACKED_OUT == 0 and layer.in_features % _PACKED_IN == 0
+            layer.support_avx512bf16_for_cpu &= divides
 
 
 def stored_tensors(tower: nn.Module) -> dict[str, Tensor]:

@@ -108,8 +108,8 @@ def quantize_to_cosine(
 ) -> MixedPrecision:
     """Quantize everything, or all but the fewest blocks without which the mean cosine is not reached.
 
-    Blocks are taken back in the order of what they cost alone. When half of them in float do not help,
-    the fully quantized graph is returned, for the gate to fail with its figures.
+    Blocks are taken back in the order of what they cost alone, all of them if it must be: some small
+    text towers bear no 8-bit activations at all, and a tower in float beside a quantized one still serves.
     """
     blocks = group_blocks(model)
 
@@ -123,10 +123,8 @@ def quantize_to_cosine(
         return full
     losses = measure_block_losses(model, quantize, judge)
     order = [entry.block for entry in losses]
-    best = attempt(order[: len(order) // 2], losses)
-    if best.loss.cosine_mean < min_cosine:
-        return full
-    too_few, enough = 0, len(best.float_blocks)
+    best = attempt(order, losses)
+    too_few, enough = 0, len(order)
     while enough - too_few > 1:  # more blocks in float lose less: search by halves
         count = (too_few + enough) // 2
         mixed = attempt(order[:count], losses)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.cli import benchmark, classify, doctor, export, random_checkpoint
+from app.cli import benchmark, build, classify, doctor, random_checkpoint
 from tests.fakes import FakePool, fake_spec
 
 
@@ -66,7 +66,7 @@ def test_a_text_file_ends_with_code_2(fake_pool, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "main", [benchmark.main, classify.main, doctor.main, export.main, random_checkpoint.main]
+    "main", [benchmark.main, classify.main, doctor.main, build.main, random_checkpoint.main]
 )
 def test_help_names_the_command(main, capsys):
     with pytest.raises(SystemExit) as stop:

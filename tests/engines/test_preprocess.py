@@ -56,7 +56,7 @@ def test_only_siglip_is_padded_to_its_context(tiny_siglip, tiny_clip):
         len(Preprocessor(resolve_model(str(folder))).prepare_text("a cat").ids)
         for folder in (tiny_siglip, tiny_clip)
     ]
-    assert lengths == [16, 5]  # the context; start, a, ca, t, end
+    assert lengths == [16, 5]  # the context; what the words need
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,40 @@
+"""The sensitivity command ranks a tiny model's blocks, draws them, and refuses what it cannot examine."""
+
+import json
+
+import pytest
+
+from app.cli import sensitivity
+from tests.checkpoints import build_tiny_clip
+
+
+@pytest.fixture(autouse=True)
+def _cache(monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("SIGLIP_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+
+
+def test_blocks_are_ranked_and_drawn(tmp_path, capsys):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    plot = tmp_path / "plot.html"
+    model = str(build_tiny_clip(folder))
+    assert sensitivity.main([model, "--json", "--plot", str(plot)]) == 0
+    towers = json.loads(capsys.readouterr().out)["towers"]
+    assert set(towers) == {"image", "text"}
+    for rows in towers.values():
+        cosines = [row["cosine_mean"] for row in rows]
+        assert cosines == sorted(cosines)
+        assert all(0.5 < cosine <= 1.00001 for cosine in cosines)
+    assert "vision_model.encoder.layers.0" in plot.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["siglit-mini", "--engine", "torch-fp32"], "torch-fp32"),
+        (["nothing/here"], "Cannot download 'nothing/here'"),
+    ],
+)
+def test_what_cannot_be_examined_gets_a_sentence(arguments, sentence, capsys):
+    assert sensitivity.main(arguments) == 2
+    assert sentence in capsys.readouterr().err

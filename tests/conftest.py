@@ -1,7 +1,11 @@
-"""Fixtures that several test folders share."""
+"""Fixtures that several test folders share; and torchvision's operators, which transformers imports."""
 
 import pytest
 from PIL import Image
+
+from engines.pytorch.torchvision_ops import ensure_torchvision_operators
+
+ensure_torchvision_operators()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from app.ui.engine_choice import BEST, engine_choices, render_qualities, render_
 from app.ui.errors import shows_errors, streams_errors
 from app.ui.result_cards import EMPTY_STATE, render_cards
 from app.ui.uploads import Upload, as_names, as_text, uploaded_file
+from engines.errors import EngineError
 from use_cases.zero_shot import (
     Classification,
     check_labels,
@@ -71,6 +72,9 @@ def build_zero_shot_tab(services: Services) -> None:
             while waiting and not (await asyncio.wait({answering}, timeout=1))[0]:
                 yield render_waiting(waiting, time.monotonic() - start_s)
             yield render_cards(await answering)
+        except EngineError:
+            yield EMPTY_STATE  # in place of a waiting card that would count for ever
+            raise
         finally:
             answering.cancel()  # of no effect when it has answered
 
@@ -139,18 +143,12 @@ def build_zero_shot_tab(services: Services) -> None:
         }
         # On a phone the results lie below the fold.
         page_options = options | {"scroll_to_output": True, "api_visibility": "private"}
-        examples.click(on_example, examples, [image, labels], api_visibility="private").then(
+        shown = examples.click(on_example, examples, [image, labels], api_visibility="private").then(
             on_run, inputs, results, **page_options
         )
-        gr.on(
-            [engine.change, models.change],
-            on_engine,
-            [models, engine],
-            qualities,
-            api_visibility="private",
-            concurrency_limit=None,
-        )
-        run_button.click(on_run, inputs, results, **page_options)
+        answered = run_button.click(on_run, inputs, results, **page_options)
+        for changed in (engine.change, models.change, shown.then, answered.then):  # an answer may measure
+            changed(on_engine, [models, engine], qualities, api_visibility="private", concurrency_limit=None)
         with gr.Row(visible=False):
             endpoint, output = gr.Button(), gr.JSON()
         endpoint.click(zero_shot, inputs, output, api_name="zero_shot", **options)

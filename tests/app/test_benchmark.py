@@ -7,7 +7,6 @@ from functools import partial
 import pytest
 
 from app.cli import benchmark
-from engines.pytorch.torchvision_ops import ensure_torchvision_operators
 from use_cases.results import read_record, validate_record, write_record
 
 
@@ -43,7 +42,6 @@ def test_numbers_that_cannot_be_used_end_with_code_2(arguments, capsys):
 
 @pytest.mark.timeout(600)  # four processes import torch, which takes minutes on a busy machine
 def test_a_tiny_checkpoint_is_measured_for_real(tmp_path, red_png, capsys, monkeypatch):
-    ensure_torchvision_operators()
     from tests.checkpoints import build_tiny_siglip
 
     folder = tmp_path / "tiny-siglip"

@@ -1,18 +1,14 @@
-"""Tiny checkpoints; and torchvision's operators, before any test imports transformers."""
+"""Tiny checkpoints of every family."""
 
 import pytest
 
-from engines.pytorch.torchvision_ops import ensure_torchvision_operators
-
-ensure_torchvision_operators()
-
-from tests.checkpoints import (  # noqa: E402
+from tests.checkpoints import (
     build_tiny_clip,
     build_tiny_naflex,
     build_tiny_siglip,
     build_tiny_siglip_with_gemma,
 )
-from tests.open_clip_checkpoints import (  # noqa: E402
+from tests.open_clip_checkpoints import (
     build_tiny_open_clip,
     build_tiny_open_clip_conv,
     build_tiny_open_clip_siglip,

@@ -8,7 +8,6 @@ from PIL import Image
 
 from app.cli.request_table import requests_table
 from engines.errors import BackendUnavailableError
-from engines.pytorch.torchvision_ops import ensure_torchvision_operators
 from use_cases import request_tasks
 from use_cases.benchmark import BenchmarkPlan
 from use_cases.benchmark_subjects import PLAIN
@@ -74,7 +73,6 @@ def test_photos_are_the_same_for_the_same_seed_and_labels_never_repeat():
 
 @pytest.fixture(scope="module")
 def tiny_siglip(tmp_path_factory):
-    ensure_torchvision_operators()
     from engines.checkpoints.random_weights import write_siglip
     from tests.checkpoints import TOWER, VISION
 

@@ -18,7 +18,7 @@ test: setup .venv/tests-installed
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 format: .venv/tests-installed
 	$(BIN)/ruff format $(SOURCES)

@@ -78,7 +78,8 @@ class EngineResult:
     artifact_bytes: int | None = None
     load_ms: Summary | None = None
     first_embedding_ms: Summary | None = None
-    rss_bytes: Summary | None = None
+    rss_bytes: Summary | None = None  # after the first image and the first text
+    text_rss_bytes: Summary | None = None  # of a process that embedded a text and no image
     peak_rss_bytes: Summary | None = None
     agreement: Agreement | None = None
     p50_ms: dict[str, dict[str, Summary]] = field(default_factory=dict)  # tower -> batch size -> ...
@@ -157,7 +158,8 @@ class _ModelBenchmark:
 
     def _towers(self, name: str) -> dict[str, Any]:
         plan = {"batch_sizes": list(self._plan.batch_sizes), "effort": asdict(self._plan.effort)}
-        return self._worker({**self._job, **plan, "task": "towers", "engine": name})
+        job = {**self._job, **plan, "engine": name}
+        return self._worker({**job, "task": "towers"}) | self._worker({**job, "task": "text_memory"})
 
     def _compare(self) -> dict[str, Agreement]:
         with tempfile.TemporaryDirectory() as folder:
@@ -201,6 +203,7 @@ class _ModelBenchmark:
             load_ms=_summary(rounds, "load_ms"),
             first_embedding_ms=_summary(rounds, "first_embedding_ms"),
             rss_bytes=_summary(rounds, "rss_bytes"),
+            text_rss_bytes=_summary(rounds, "text_rss_bytes"),
             peak_rss_bytes=_summary(rounds, "peak_rss_bytes"),
             agreement=agreement,
             p50_ms=p50_ms,

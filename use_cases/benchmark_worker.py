@@ -62,6 +62,13 @@ def run_towers(job: dict[str, Any]) -> dict[str, Any]:
     return result | {"peak_rss_bytes": peak_rss_bytes(), "towers": towers}
 
 
+def run_text_memory(job: dict[str, Any]) -> dict[str, Any]:
+    """Embed one text and no image; an engine with separate towers then holds the text tower alone."""
+    subject = load_subject(resolve_model(job["model"]), job["engine"], job["threads"])
+    subject.embed_texts(subject.prepare_texts(job["captions"][:1]))
+    return {"text_rss_bytes": psutil.Process().memory_info().rss}
+
+
 def run_embeddings(job: dict[str, Any]) -> dict[str, Any]:
     """Embed every image and caption into an .npz file, so that engines can be compared."""
     spec = resolve_model(job["model"])
@@ -117,6 +124,7 @@ def _cycle(items: list[str], count: int) -> list[str]:
 TASKS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = MappingProxyType(
     {
         "towers": run_towers,
+        "text_memory": run_text_memory,
         "embeddings": run_embeddings,
         "prepare": _request_task("run_prepare"),
         "zero_shot": _request_task("run_zero_shot"),

@@ -134,15 +134,16 @@ def run_clients(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_int8_rate(job: dict[str, Any]) -> dict[str, Any]:
-    """Measure the int8 rate that ONNX Runtime's matrix products reach here, and count the tower's work."""
-    from engines.machine.int8_rate import measure_int8_gops
+    """Measure what int8 instructions and ONNX Runtime's products reach here, and count the tower's work."""
+    from engines.machine.int8_rate import measure_int8_gops, measure_int8_peak_gops
     from engines.pytorch.plain_transformers import image_tower_gflop
 
     foreign = ForeignLoad()
-    gops = measure_int8_gops(job["threads"])
+    gops, peak_gops = measure_int8_gops(job["threads"]), measure_int8_peak_gops(job["threads"])
     cores = foreign.cores()
     return {
         "gops": gops,
+        "peak_gops": peak_gops,
         "foreign_cores": cores,
         "image_gflop": image_tower_gflop(resolve_model(job["model"])),
     }

@@ -77,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
         choices=tuple(_SUITES),
         default="towers",
         help="towers: latency, memory and agreement of each engine; requests: preparing a large photo,"
-        " zero-shot requests, two clients, the share of the int8 rate (default: %(default)s)",
+        " zero-shot requests, two clients, the share of the int8 peak (default: %(default)s)",
     )
     parser.add_argument(
         "--models",

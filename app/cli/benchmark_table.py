@@ -23,15 +23,16 @@ def towers_table(results: Sequence[EngineResult], plan: BenchmarkPlan) -> str:
             lines += ["", *_tower_lines(measured, tower, plan)]
         lines.append("")
     lines.append(
-        "x plain: how many times as fast as transformers' own model; clean: rounds that nobody disturbed."
+        "x plain: how many times as fast as transformers' own model; clean: rounds that nobody disturbed;"
+        "\ntext MB: memory of a process that embedded a text and no image."
     )
     return "\n".join(lines)
 
 
 def _start_lines(rows: Sequence[EngineResult]) -> list[str]:
     header = (
-        f"  {'engine':<18}{'load ms':>9}{'first ms':>10}{'RSS MB':>8}{'peak MB':>9}{'files MB':>10}"
-        f"{'cos image':>11}{'min':>9}{'cos text':>10}{'min':>9}{'top-1':>8}"
+        f"  {'engine':<18}{'load ms':>9}{'first ms':>10}{'RSS MB':>8}{'text MB':>9}{'peak MB':>9}"
+        f"{'files MB':>10}{'cos image':>11}{'min':>9}{'cos text':>10}{'min':>9}{'top-1':>8}"
     )
     return [header, *(_start_line(row) for row in rows)]
 
@@ -47,7 +48,8 @@ def _start_line(row: EngineResult) -> str:
     files = "-" if row.artifact_bytes is None else f"{row.artifact_bytes / _MB:.0f}"
     return (
         f"  {row.engine:<18}{_median(row.load_ms):>9}{_median(row.first_embedding_ms):>10}"
-        f"{_median(row.rss_bytes, _MB):>8}{_median(row.peak_rss_bytes, _MB):>9}{files:>10}{cosines}"
+        f"{_median(row.rss_bytes, _MB):>8}{_median(row.text_rss_bytes, _MB):>9}"
+        f"{_median(row.peak_rss_bytes, _MB):>9}{files:>10}{cosines}"
     )
 
 

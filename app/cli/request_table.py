@@ -11,7 +11,8 @@ _TITLES = {
     "zero_shot_known": "zero-shot, new photo, 10 known labels",
     "zero_shot_new": "zero-shot, new photo, 10 new labels",
     "two_clients": "two clients at once, images",
-    "image_tower_share": "image tower, share of the int8 rate",
+    "image_tower_share": "image tower, share of the int8 peak",
+    "int8_peak": "int8 instructions in registers: the peak",
     "int8_rate": "best int8 matrix product",
 }
 
@@ -27,8 +28,8 @@ def requests_table(results: Sequence[RequestResult]) -> str:
         lines += [_line(result) for result in results if result.model == model]
         lines.append("")
     lines.append(
-        "x plain: how many times as fast as transformers' processor or pipeline; int8 rate: the best of a"
-        "\nfew MatMulInteger products in ONNX Runtime, a lower bound of what the CPU's instructions can do."
+        "x plain: how many times as fast as transformers' processor or pipeline; best int8 matrix product:"
+        "\nof a few MatMulInteger products in ONNX Runtime. The peak needs a C compiler."
     )
     return "\n".join(lines)
 
@@ -37,7 +38,7 @@ def _line(result: RequestResult) -> str:
     start = f"  {_TITLES[result.measurement]:<42}{result.engine:<20}"
     value = result.value
     if value is None:
-        return f"{start}not available: {result.reason or 'it does not apply to this model.'}"
+        return f"{start}not available: {result.reason or 'it does not apply here.'}"
     times = "-" if result.times_plain is None else f"{result.times_plain:.2f}"
     error = (
         "" if result.max_pixel_error is None else f"  pixels differ by {result.max_pixel_error:.4f} at most"

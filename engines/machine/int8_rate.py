@@ -1,13 +1,17 @@
-"""Measure the int8 arithmetic that matrix products reach on this machine, as a yardstick for towers.
+"""Measure this machine's int8 arithmetic, the yardstick for towers: of instructions and of products.
 
-This is no instruction peak, which only hand-written register loops reach: it is the best of a few
-MatMulInteger products (unsigned by signed 8 bits) in ONNX Runtime, of shapes as in base-size towers. A
-tower's share of it says what attention, normalisation and activation leave of the products' speed.
+The peak is that of the multiply-accumulate instructions in registers (int8_peak.c, compiled for this
+CPU). The rate is the best of a few MatMulInteger products (unsigned by signed 8 bits) in ONNX Runtime,
+of shapes as in base-size towers: what attention, normalisation and activation leave of it is a tower's.
 """
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnxruntime as ort
@@ -15,6 +19,24 @@ from onnx import TensorProto, helper, numpy_helper
 
 _SHAPES = ((196, 768, 3072), (784, 3072, 768), (1568, 3072, 768))  # rows, inner, columns
 _NUM_WARMUP, _DURATION_S = 3, 0.5
+_PEAK_SOURCE = Path(__file__).parent / "int8_peak.c"
+
+
+def measure_int8_peak_gops(num_threads: int) -> float | None:
+    """Return the instructions' peak in 10^9 operations a second.
+
+    None where there is no C compiler, or the CPU has no int8 instructions that int8_peak.c knows.
+    """
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    with TemporaryDirectory(prefix="siglip-int8-peak-") as folder:
+        program = str(Path(folder) / "int8_peak")
+        build = [compiler, "-O2", "-march=native", "-pthread", str(_PEAK_SOURCE), "-o", program]
+        if subprocess.run(build, capture_output=True, check=False).returncode:
+            return None
+        run = subprocess.run([program, str(num_threads)], capture_output=True, text=True, check=True)
+        return float(run.stdout)
 
 
 def measure_int8_gops(num_threads: int) -> float:

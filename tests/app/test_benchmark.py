@@ -61,6 +61,7 @@ def test_a_tiny_checkpoint_is_measured_for_real(tmp_path, red_png, capsys, monke
     assert plain["agreement"]["text_cosine_min"] == pytest.approx(1, abs=1e-4)
     assert ours["times_plain"]["image"]["1"] > 0
     assert ours["rss_bytes"]["median"] > 0
+    assert ours["text_rss_bytes"]["median"] > 0
     assert ours["artifact_bytes"] > 0
     (path,) = tmp_path.glob("towers-*.json")
     assert read_record(path) == record

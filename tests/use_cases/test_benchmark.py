@@ -36,6 +36,8 @@ class FakeWorker:
         if job["task"] == "embeddings":
             np.savez(job["output"], images=np.eye(2, dtype=np.float32), texts=np.eye(2, dtype=np.float32))
             return {}
+        if job["task"] == "text_memory":
+            return {"text_rss_bytes": 2}
         dirty = name == "onnx-fp32" and self.calls.count(("towers", name)) == 2
         cell = {
             "p50_ms": P50_MS[name] * (9 if dirty else 1), "p95_ms": 50.0, "items_per_s": 5.0,
@@ -55,7 +57,7 @@ def plan(**changes):
 def test_engines_take_turns_in_every_round_after_all_were_compared():
     worker = FakeWorker()
     run_benchmark(plan(num_rounds=2), TwoSamples(), worker)
-    a_round = [("towers", name) for name in (*ENGINES, PLAIN)]
+    a_round = [(task, name) for name in (*ENGINES, PLAIN) for task in ("towers", "text_memory")]
     assert worker.calls[3:] == a_round * 2
     assert {task for task, _ in worker.calls[:3]} == {"embeddings"}
 
@@ -67,6 +69,7 @@ def test_speed_is_told_as_times_plain_transformers_from_clean_rounds():
     assert torch.times_plain["text"]["1"] == 2.0
     assert plain.times_plain["text"]["1"] is None
     assert onnx.peak_rss_bytes is None
+    assert onnx.text_rss_bytes.median == 2
 
 
 def test_an_engine_that_is_missing_is_listed_with_its_reason():

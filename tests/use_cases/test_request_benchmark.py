@@ -27,7 +27,7 @@ def fake_worker(job):
         return {"zero_shot_known": cell, "zero_shot_new": cell}
     if job["task"] == "clients":
         return {"image_tower": cell, "two_clients": {"ratio": 1.1, "foreign_cores": 1.0}}
-    return {"gops": 200.0, "image_gflop": 1.0, "foreign_cores": 0.0}
+    return {"gops": 150.0, "peak_gops": 200.0, "image_gflop": 1.0, "foreign_cores": 0.0}
 
 
 def by_name(results):
@@ -59,6 +59,17 @@ def test_what_is_missing_is_listed_with_its_reason():
     assert found["prepare_large", PREPARER].max_pixel_error is None
     assert found["image_tower_share", "onnx-fp32"].value is None
     assert "not available: transformers is not installed." in requests_table(results)
+
+
+def test_without_a_compiler_there_is_no_peak_and_no_share_of_it():
+    def worker(job):
+        answer = fake_worker(job)
+        return answer | {"peak_gops": None} if job["task"] == "int8_rate" else answer
+
+    found = by_name(run_request_benchmark(PLAN, worker))
+    assert found["image_tower_share", "onnx-fp32"].value is None
+    assert found["int8_peak", "onnxruntime"].value is None
+    assert found["int8_rate", "onnxruntime"].value.median == 150
 
 
 def test_photos_are_the_same_for_the_same_seed_and_labels_never_repeat():

@@ -16,7 +16,7 @@ from engines.base import Engine
 from engines.batched_engine import BatchedEngine
 from engines.batcher import BatcherLimits
 from engines.errors import EngineClosedError
-from engines.factory import EngineOptions, load_engine, resolve_engine, resolve_model
+from engines.factory import ENGINES, EngineOptions, load_engine, resolve_engine, resolve_model
 from engines.models import ModelSpec
 from engines.preparation.preprocess import Preprocessor
 from engines.quality import Quality, read_quality
@@ -34,13 +34,15 @@ class EngineKey(NamedTuple):
 class _Loaded(NamedTuple):
     engine: Engine
     preprocessor: Preprocessor
+    quality: Quality | None
 
 
 class PooledEngine(NamedTuple):
-    """An engine from the pool and what it cost this caller to get it."""
+    """An engine from the pool, what it cost this caller to get it, and how far it is to be trusted."""
 
     engine: BatchedEngine
-    load_ms: float  # 0.0 when it was ready: a warm start
+    load_ms: float = 0.0  # 0.0 when it was ready: a warm start
+    quality: Quality | None = None  # None for float32, and where it was not measured
 
 
 class EnginePool:
@@ -61,7 +63,7 @@ class EnginePool:
         # A model's default stays the same while the server runs, whatever is built meanwhile.
         self._resolve_default = cache(self._default)
         self._loading: dict[EngineKey, Future[_Loaded]] = {}
-        self._running: dict[EngineKey, BatchedEngine] = {}
+        self._running: dict[EngineKey, PooledEngine] = {}
         self._closed = False
 
     def start_loading(self, models: Sequence[str], engine: str | None = None) -> None:
@@ -86,7 +88,7 @@ class EnginePool:
         start_s = time.perf_counter()
         key = await asyncio.to_thread(self._key, model, engine)
         if key in self._running:
-            return PooledEngine(self._running[key], 0.0)
+            return self._running[key]
         # A load in the background may have ended long ago; then nobody waits for it now.
         cold = key not in self._loading or not self._loading[key].done()
         loading = self._start(key)
@@ -104,8 +106,9 @@ class EnginePool:
             raise EngineClosedError("The server is stopping.")
         if key not in self._running:
             batched = BatchedEngine(loaded.engine, loaded.preprocessor, self._limits)
-            self._running[key] = await batched.__aenter__()
-        return PooledEngine(self._running[key], (time.perf_counter() - start_s) * 1000 if cold else 0.0)
+            self._running[key] = PooledEngine(await batched.__aenter__(), quality=loaded.quality)
+        load_ms = (time.perf_counter() - start_s) * 1000 if cold else 0.0
+        return self._running[key]._replace(load_ms=load_ms)
 
     async def key(self, model: str, engine: str | None = None) -> EngineKey:
         """Return which engine `get` would return, without loading it.
@@ -129,8 +132,8 @@ class EnginePool:
     async def close(self) -> None:
         """Stop all engines; requests that wait get EngineClosedError."""
         self._closed = True
-        for engine in self._running.values():
-            await engine.close()
+        for pooled in self._running.values():
+            await pooled.engine.close()
         self._running.clear()
         await asyncio.to_thread(self._loader.shutdown, cancel_futures=True)
 
@@ -152,7 +155,9 @@ class EnginePool:
     def _load(self, key: EngineKey) -> _Loaded:
         spec = self._resolve(key.model)
         engine = load_engine(spec, key.engine, self._options)
-        loaded = _Loaded(engine, Preprocessor(spec))
+        measured = ENGINES[key.engine].gate is not None
+        quality = read_quality(spec, key.engine, self._options.folder) if measured else None
+        loaded = _Loaded(engine, Preprocessor(spec), quality)
         _warm_up(loaded, spec)
         return loaded
 

@@ -44,6 +44,14 @@ class Quality:
     num_images: int
     num_texts: int
 
+    @property
+    def summary(self) -> str:
+        """Return the figures in one line for people."""
+        return (
+            f"cosine to float32 {self.image_cosine_mean:.4f} for images,"
+            f" {self.text_cosine_mean:.4f} for texts; same top-1 {self.top1_agreement:.1%}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:

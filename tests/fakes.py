@@ -12,8 +12,13 @@ from engines.batched_engine import BatchedEngine
 from engines.batcher import BatcherLimits
 from engines.models import ModelSpec
 from engines.pool import PooledEngine
+from engines.quality import Quality
 
 COLOURS = ("red", "green", "blue")
+FIGURES = Quality(
+    image_cosine_mean=0.93, image_cosine_min=0.9, text_cosine_mean=0.999, text_cosine_min=0.99,
+    top1_agreement=1.0, num_images=32, num_texts=66,
+)  # fmt: skip
 
 
 def fake_spec(name="colours", score="sigmoid", **changes) -> ModelSpec:
@@ -91,6 +96,8 @@ def fake_batched(engine: FakeEngine | None = None, **limits) -> BatchedEngine:
 class FakePool:
     """Stands for EnginePool: a fake engine for each name, started when it is first asked for."""
 
+    quality: Quality | None = None  # of all its engines
+
     def __init__(self, **specs: ModelSpec) -> None:
         self.specs = specs
         self.running: dict[str, BatchedEngine] = {}
@@ -99,7 +106,7 @@ class FakePool:
         cold = model not in self.running
         if cold:
             self.running[model] = await fake_batched(FakeEngine(self.specs[model])).__aenter__()
-        return PooledEngine(self.running[model], 5.0 if cold else 0.0)
+        return PooledEngine(self.running[model], 5.0 if cold else 0.0, self.quality)
 
     async def close(self) -> None:
         for engine in self.running.values():

@@ -13,6 +13,7 @@ from engines.errors import EngineError
 from engines.factory import ENGINES, resolve_engine, resolve_model
 from engines.machine.cpu import Cpu, read_cpu
 from engines.models import bundled_models
+from engines.quality import Quality, read_quality
 from use_cases.results import PACKAGES, package_versions
 
 # What requirements.txt brings and the program cannot do without; the rest of PACKAGES is optional.
@@ -34,6 +35,7 @@ class EngineFacts:
     name: str
     available: bool
     reason: str
+    quality: Quality | None = None  # how close it is to float32, if that was measured here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +116,8 @@ def _examine_model(name: str, packages: Mapping[str, str | None], cache_dir: Pat
             continue
         missing = [package for package in needed_packages(engine) if packages.get(package) is None]
         reason = f"missing: {', '.join(missing)}" if missing else "its packages are installed"
-        engines.append(EngineFacts(name=engine, available=not missing, reason=reason))
+        quality = read_quality(spec, engine, cache_dir) if ENGINES[engine].gate else None
+        engines.append(EngineFacts(name=engine, available=not missing, reason=reason, quality=quality))
     default = default_engine(spec, read_cpu(), cache_dir)
     best: str | None = default.name
     why = default.why

@@ -102,7 +102,7 @@ def run_zero_shot(job: dict[str, Any]) -> dict[str, Any]:
 
         async def answer(texts: list[str]) -> Any:
             image = await decode(next(photo), min_side)
-            return await classify(PooledEngine(batched, 0.0), [image], texts, [TEMPLATE])
+            return await classify(PooledEngine(batched), [image], texts, [TEMPLATE])
 
         return _ask_both(lambda texts: loop.run_until_complete(answer(texts)), known, labels, effort)
 

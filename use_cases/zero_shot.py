@@ -16,6 +16,7 @@ from engines.errors import InvalidInputError
 from engines.models import ModelSpec
 from engines.pool import PooledEngine
 from engines.preparation.images import ImageSource
+from engines.quality import Quality
 from use_cases.images import DecodedImage, decode
 
 Scores: TypeAlias = NDArray[np.float32]  # [n_images, n_labels]
@@ -47,6 +48,7 @@ class Classification:
 
     model: str
     engine: str
+    quality: Quality | None  # of a quantized engine: how close it is to float32, if that was measured
     score: str  # "sigmoid" or "softmax"
     scores: tuple[LabelScore, ...]  # best first
     none_of_these: float | None  # in [0, 1]; None for softmax, which cannot tell
@@ -119,8 +121,8 @@ async def classify_image(
 
     Takes and raises what `decode` and `classify` do.
     """
-    image = await decode(source, min_image_side([engine.spec for engine, _ in pooled]))
-    return [(await classify(engine, [image], labels, templates))[0] for engine in pooled]
+    image = await decode(source, min_image_side([each.engine.spec for each in pooled]))
+    return [(await classify(each, [image], labels, templates))[0] for each in pooled]
 
 
 def min_image_side(models: Sequence[ModelSpec]) -> int:
@@ -147,7 +149,7 @@ async def classify(
         OverloadedError: when the engine's queue is full.
         InferenceError: when the engine failed.
     """
-    engine, load_ms = pooled
+    engine, load_ms, quality = pooled
     labels = check_labels(labels)
     templates = check_templates(templates) or engine.spec.prompt_templates
     prompts = [fill_template(template, label) for label in labels for template in templates]
@@ -177,6 +179,7 @@ async def classify(
         Classification(
             model=engine.spec.name,
             engine=engine.engine.name,
+            quality=quality,
             score=engine.spec.score,
             scores=label_scores,
             none_of_these=none_of_these(label_scores) if engine.spec.score == "sigmoid" else None,

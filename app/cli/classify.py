@@ -92,14 +92,22 @@ def to_json(paths: Sequence[str], results: Sequence[Classification]) -> str:
         for path, result in zip(paths, results, strict=True)
     ]
     first = results[0]
-    return json.dumps(
-        {"model": first.model, "engine": first.engine, "results": rows, "timings_ms": timings_ms}
-    )
+    answer = {
+        "model": first.model,
+        "engine": first.engine,
+        "quality": asdict(first.quality) if first.quality else None,
+        "results": rows,
+        "timings_ms": timings_ms,
+    }
+    return json.dumps(answer)
 
 
 def to_table(paths: Sequence[str], results: Sequence[Classification]) -> str:
     """Return a table for people: one block an image, best label first."""
-    lines = [f"{results[0].model} on {results[0].engine}, {results[0].score} scores"]
+    first = results[0]
+    lines = [f"{first.model} on {first.engine}, {first.score} scores"]
+    if first.quality:
+        lines.append(first.quality.summary)
     for path, result in zip(paths, results, strict=True):
         lines += ["", path, f"  {'score':>7}  {'cosine':>7}  {'logit':>7}  label"]
         lines += [

@@ -61,7 +61,8 @@ def to_tables(diagnosis: Diagnosis) -> str:
     for model in diagnosis.models:
         lines += ["", f"{model.name}: {model.recommended or 'cannot be used'}. {model.problem or model.why}"]
         lines += [
-            f"  {engine.name:<20}{'yes' if engine.available else 'no':<5}{engine.reason}"
+            f"  {engine.name:<28}{'yes' if engine.available else 'no':<5}{engine.reason}"
+            f"{'; ' + engine.quality.summary if engine.quality else ''}"
             for engine in model.engines
         ]
     lines += ["", *(diagnosis.problems or ("Nothing that is needed is missing.",))]

@@ -33,10 +33,7 @@ def _quality(key: EngineKey, quality: Quality | None) -> str:
         return f"{name}: not measured here yet; that happens at its first use"
     failures = gate.failures(quality)
     verdict = f"✗ fails its gate: {', '.join(failures)}" if failures else "✓ passes its gate"
-    return (
-        f"{name}: cosine to float32 {quality.image_cosine_mean:.4f} for images,"
-        f" {quality.text_cosine_mean:.4f} for texts; same top-1 {quality.top1_agreement:.1%}. {verdict}"
-    )
+    return f"{name}: {quality.summary}. {verdict}"
 
 
 def render_waiting(keys: Sequence[EngineKey], elapsed_s: float) -> str:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from app.cli import benchmark, build, classify, doctor, random_checkpoint
-from tests.fakes import FakePool, fake_spec
+from tests.fakes import FIGURES, FakePool, fake_spec
 
 
 @pytest.fixture
@@ -34,6 +34,14 @@ def test_the_table_shows_scores_and_none_of_these(fake_pool, red_png, capsys):
     assert lines[0] == "siglit-mini on fake, sigmoid scores"
     assert [line.split()[-1] for line in lines[4:6]] == ["red", "blue"]
     assert lines[6].endswith("(none of these)")
+
+
+def test_a_quantized_engine_s_distance_from_float32_is_told(fake_pool, red_png, monkeypatch, capsys):
+    monkeypatch.setattr(FakePool, "quality", FIGURES)
+    assert classify.main([str(red_png), "--labels", "blue, red"]) == 0
+    assert "cosine to float32 0.9300 for images, 0.9990 for texts" in capsys.readouterr().out
+    assert classify.main([str(red_png), "--labels", "blue, red", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["quality"]["image_cosine_min"] == 0.9
 
 
 def test_more_images_than_a_chunk_keep_their_order(fake_pool, red_png, capsys, monkeypatch):

@@ -8,6 +8,7 @@ from app.cli import doctor
 from engines.artifacts.listing import list_artifacts
 from engines.artifacts.store import ensure_artifact
 from engines.factory import ENGINES
+from tests.fakes import FIGURES
 from use_cases import doctor as doctor_use_case
 from use_cases.doctor import ENGINE_PACKAGES, diagnose, needed_packages
 
@@ -38,6 +39,15 @@ def test_json_is_one_line(cache_dir, capsys):
     assert answer["artifacts"][0]["size_bytes"] >= 1000
     assert answer["artifacts"][0]["whole"] is None
     assert [model["name"] for model in answer["models"]] == ["siglit-mini", "lit-mini"]
+
+
+def test_what_was_measured_of_an_engine_is_told(cache_dir, monkeypatch, capsys):
+    measured = {"onnx-int8-dynamic": FIGURES}
+    monkeypatch.setattr(doctor_use_case, "read_quality", lambda spec, engine, folder: measured.get(engine))
+    assert doctor.main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if "cosine to float32 0.9300" in line]
+    assert [line.split()[0] for line in told] == ["onnx-int8-dynamic"] * 2  # of both models
 
 
 def test_a_model_that_is_not_there_gives_code_1(cache_dir, monkeypatch, capsys):

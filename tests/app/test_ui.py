@@ -13,10 +13,9 @@ from app.ui.uploads import uploaded_file
 from app.ui.zero_shot_tab import example_rows
 from engines.errors import InvalidInputError
 from engines.factory import ENGINES
-from engines.pool import EngineKey
+from engines.pool import EngineKey, PooledEngine
 from engines.preparation.images import decode_image
-from engines.quality import Quality
-from tests.fakes import fake_batched
+from tests.fakes import FIGURES, fake_batched
 from use_cases.images import DecodedImage
 from use_cases.zero_shot import classify
 
@@ -38,7 +37,7 @@ class Text(html.parser.HTMLParser):
 async def cards(labels, **options):
     async with fake_batched(**options) as engine:
         (result,) = await classify(
-            (engine, 0.0), [DecodedImage(Image.new("RGB", (8, 8), "red"), 1.0)], labels
+            PooledEngine(engine), [DecodedImage(Image.new("RGB", (8, 8), "red"), 1.0)], labels
         )
     reader = Text()
     reader.feed(render_cards([result]))
@@ -67,7 +66,7 @@ async def test_a_label_cannot_smuggle_in_markup_or_a_template():
     assert "script" not in tags
     async with fake_batched() as engine:
         image = DecodedImage(Image.new("RGB", (8, 8)), 0.0)
-        (result,) = await classify((engine, 0.0), [image], ["${1+1} {{x}}"])
+        (result,) = await classify(PooledEngine(engine), [image], ["${1+1} {{x}}"])
     assert "${" not in render_cards([result])
     assert "{{" not in render_cards([result])
 
@@ -111,13 +110,9 @@ async def test_a_stream_s_errors_become_toasts_after_what_it_yielded():
 
 def test_every_engine_can_be_chosen_and_its_figures_are_shown():
     assert [value for _, value in engine_choices()] == ["", *ENGINES]
-    figures = Quality(
-        image_cosine_mean=0.93, image_cosine_min=0.9, text_cosine_mean=0.999, text_cosine_min=0.99,
-        top1_agreement=1.0, num_images=32, num_texts=66,
-    )  # fmt: skip
     text = render_qualities(
         {
-            EngineKey("a", "onnx-int8-dynamic"): figures,
+            EngineKey("a", "onnx-int8-dynamic"): FIGURES,
             EngineKey("<b>", "onnx-fp32"): None,
             EngineKey("c", "onnx-int4"): None,
         }

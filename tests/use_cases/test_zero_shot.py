@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from engines.errors import InvalidInputError
+from engines.pool import PooledEngine
 from tests.fakes import FakeEngine, FakePool, fake_batched, fake_spec
 from use_cases.images import DecodedImage
 from use_cases.zero_shot import (
@@ -100,7 +101,7 @@ def test_template_embeddings_of_a_label_are_averaged_and_normalised():
 @pytest.mark.anyio
 async def test_scores_are_ranked_and_none_of_these_is_low_for_a_clear_image(red_png):
     async with fake_batched(FakeEngine(SIGMOID)) as engine:
-        (result,) = await classify_image([(engine, 0.0)], red_png, ["blue", "red"])
+        (result,) = await classify_image([PooledEngine(engine)], red_png, ["blue", "red"])
     assert [score.label for score in result.scores] == ["red", "blue"]
     best = result.scores[0]
     assert best.cosine == pytest.approx(1, abs=1e-6)
@@ -126,7 +127,7 @@ async def test_none_of_these_is_high_when_nothing_fits_and_absent_for_softmax(re
 async def test_shared_time_is_divided_among_the_images(red_image):
     images = [DecodedImage(red_image, decode_ms=1.0)] * 4
     async with fake_batched() as engine:
-        results = await classify((engine, 8.0), images, ["red"])
+        results = await classify(PooledEngine(engine, 8.0), images, ["red"])
     assert [result.timings_ms["load"] for result in results] == [2.0] * 4
 
 
@@ -134,8 +135,10 @@ async def test_shared_time_is_divided_among_the_images(red_image):
 async def test_templates_are_used_and_truncated_labels_are_named(red_image):
     images = [DecodedImage(red_image, decode_ms=0.0)]
     async with fake_batched() as engine:
-        (result,) = await classify((engine, 0.0), images, ["red", "red " * 9], ["{label}", "so {label}"])
+        (result,) = await classify(
+            PooledEngine(engine), images, ["red", "red " * 9], ["{label}", "so {label}"]
+        )
         assert result.truncated == (("red " * 9).strip(),)
         assert not result.labels_cached
-        (again,) = await classify((engine, 0.0), images, ["red"], ["so {label}"])
+        (again,) = await classify(PooledEngine(engine), images, ["red"], ["so {label}"])
         assert again.labels_cached

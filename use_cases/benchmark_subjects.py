@@ -74,11 +74,11 @@ def load_subject(spec: ModelSpec, name: str, num_threads: int) -> Subject:
 def artifact_bytes(spec: ModelSpec, subject: Subject) -> int | None:
     """Return the size on disk of what both towers are loaded from; None when that is not one folder.
 
-    An engine that runs built files says where they are in `folder`; others read the checkpoint.
+    An engine that runs built files says where they are in `folder`; others read the checkpoint's weights.
     """
-    folder: Path | None = getattr(getattr(subject, "engine", None), "folder", None)
-    if folder is not None:
+    folder: Path = getattr(getattr(subject, "engine", None), "folder", spec.folder)
+    if folder != spec.folder:
         return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     if spec.family == "bundled":
         return None  # the towers lie in packages
-    return sum(path.stat().st_size for path in spec.folder.glob("*.safetensors"))
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))

@@ -70,7 +70,7 @@ def load_bitsandbytes_engine(
     towers = load(spec, folder)
     for tower in towers:
         keep_odd_layers_unpacked(tower)
-    return TorchEngine(spec, name=name, towers=towers, num_threads=num_threads)
+    return TorchEngine(spec, name=name, towers=towers, num_threads=num_threads, folder=folder)
 
 
 def _ensure_quantized(spec: ModelSpec, number_format: str, cache_dir: Path) -> Path:

@@ -1,44 +1,36 @@
 /* Prints how many 10^9 int8 operations a second this CPU's instructions reach, in loops that touch no memory.
  *
- * Usage: int8_peak THREADS. A multiplication and its addition are two operations. Each branch below is the
- * sequence with which matrix products multiply unsigned by signed bytes and add up in 32 bits.
+ * Usage: int8_peak THREADS. A multiplication and its addition are two operations. ADD is the sequence with
+ * which matrix products multiply unsigned by signed bytes and add up in 32 bits.
  */
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #if defined(__AVX512VNNI__)
-#include <immintrin.h>
-typedef __m512i vector;
-#define OPERATIONS 128
-#define FILL(byte) _mm512_set1_epi8(byte)
-#define MULTIPLY_ADD(sum, a, b) _mm512_dpbusd_epi32(sum, a, b)
-#define KEEP "+v"
+typedef int32_t vector __attribute__((vector_size(64)));
+#define ADD(i) __asm__ volatile("vpdpbusd %2, %1, %0" : "+v"(sum##i) : "v"(a), "v"(b));
+#elif defined(__AVXVNNI__)
+typedef int32_t vector __attribute__((vector_size(32)));
+#define ADD(i) __asm__ volatile("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum##i) : "x"(a), "x"(b));
 #elif defined(__AVX2__)
-#include <immintrin.h>
-typedef __m256i vector;
-#define OPERATIONS 64
-#define FILL(byte) _mm256_set1_epi8(byte)
-#define KEEP "+x"
-#if defined(__AVXVNNI__)
-#define MULTIPLY_ADD(sum, a, b) _mm256_dpbusd_avx_epi32(sum, a, b)
-#else
-#define MULTIPLY_ADD(sum, a, b) \
-    _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), _mm256_set1_epi16(1)))
-#endif
+typedef int32_t vector __attribute__((vector_size(32)));
+#define ADD(i)                                                                                     \
+    __asm__ volatile("vpmaddubsw %3, %2, %1\n\tvpmaddwd %4, %1, %1\n\tvpaddd %1, %0, %0"            \
+                     : "+x"(sum##i), "=&x"(products)                                               \
+                     : "x"(a), "x"(b), "x"(ones));
 #elif defined(__ARM_FEATURE_DOTPROD)
-#include <arm_neon.h>
-typedef int32x4_t vector;
-#define OPERATIONS 32
-#define FILL(byte) vreinterpretq_s32_s8(vdupq_n_s8(byte))
-#define MULTIPLY_ADD(sum, a, b) vdotq_s32(sum, vreinterpretq_s8_s32(a), vreinterpretq_s8_s32(b))
-#define KEEP "+w"
+typedef int32_t vector __attribute__((vector_size(16)));
+#define ADD(i) __asm__ volatile("sdot %0.4s, %1.16b, %2.16b" : "+w"(sum##i) : "w"(a), "w"(b));
 #else
 #error "no int8 instructions that this program knows"
 #endif
 
-enum { SUMS = 10, ROUNDS = 2000000, REPEATS = 15 }; /* sums enough to hide an instruction's latency */
+#define EACH_SUM(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) /* hide the latency */
+#define CLEAR(i) vector sum##i = {0};
+enum { SUMS = 10, ROUNDS = 2000000, REPEATS = 15, OPERATIONS = 2 * sizeof(vector) };
 
 static double seconds(void) {
     struct timespec now;
@@ -47,17 +39,10 @@ static double seconds(void) {
 }
 
 static void *multiply(void *unused) {
-    vector a = FILL(3), b = FILL(2), sums[SUMS];
-    for (int i = 0; i < SUMS; i++) sums[i] = FILL(0);
-    for (long round = 0; round < ROUNDS; round++) {
-        __asm__ volatile("" : KEEP(a)); /* or the compiler would take the products out of the loop */
-#pragma GCC unroll 10
-        for (int i = 0; i < SUMS; i++) {
-            __asm__ volatile("" : KEEP(a), KEEP(sums[i]));
-            sums[i] = MULTIPLY_ADD(sums[i], a, b);
-        }
-    }
-    for (int i = 0; i < SUMS; i++) __asm__ volatile("" : KEEP(sums[i]));
+    vector a = {0}, b = {0}, ones = {0}, products = {0};
+    (void)ones, (void)products;
+    EACH_SUM(CLEAR)
+    for (long round = 0; round < ROUNDS; round++) { EACH_SUM(ADD) }
     return unused;
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ class TorchEngine:
         towers: Towers,
         dtype: torch.dtype = torch.float32,
         num_threads: int = 0,
+        folder: Path | None = None,
     ) -> None:
         """Take loaded towers.
 
@@ -40,8 +42,10 @@ class TorchEngine:
             towers: the model's towers, in whatever precision.
             dtype: what the towers take for real numbers; embeddings are float32 all the same.
             num_threads: threads per operator, for the whole process; 0 leaves PyTorch's choice.
+            folder: of the files that the towers came from; the checkpoint's when None.
         """
         self.spec = spec
+        self.folder = folder or spec.folder
         self.name = name
         if num_threads:
             torch.set_num_threads(num_threads)

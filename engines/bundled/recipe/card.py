@@ -47,6 +47,7 @@ def _intro(metrics: Mapping[str, Any]) -> str:
     plan = metrics["plan"]
     text_hidden = plan["text_hidden"]
     text_head = f"an MLP of {text_hidden} units added to" if text_hidden else "the identity on"
+    num_runs = plan["num_members"]
     return f"""# siglit-mini and lit-mini
 
 Two small dual encoders for images and texts that differ in their loss only: `siglit-mini` is trained
@@ -61,9 +62,11 @@ SigLIP and no CLIP: they know what their towers knew, and a little more about dr
   the ends of long things.
 - **Text tower, locked**: all-MiniLM-L6-v2 (Apache-2.0), 384 numbers per text.
 - **Trained**: the image head, a table with a place in the text space for each ImageNet class (mixed by
-  the classifier's own sharpened probabilities) plus an MLP of {plan["hidden"]} units on the features; the
-  text head, {text_head} the sentence embedding; scale and bias.
-- **Budget, equal for both**: {plan["num_steps"]} steps of {plan["batch_size"]} pairs with AdamW.
+  the classifier's own sharpened probabilities) plus an MLP of {num_runs} x {plan["hidden"]} units on the
+  features; the text head, {text_head} the sentence embedding; scale and bias. {num_runs} runs that differ
+  in their seed are joined into one head, which averages what they compute.
+- **Budget, equal for both**: {num_runs} runs of {plan["num_steps"]} steps of {plan["batch_size"]} pairs, with
+  AdamW.
 - **Licence of the heads**: Apache-2.0."""
 
 

@@ -1,10 +1,12 @@
-"""Train one pair of heads with the sigmoid or the softmax loss; everything else is equal."""
+"""Train heads with the sigmoid or the softmax loss; everything else is equal."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +22,12 @@ Loss = Literal["sigmoid", "softmax"]
 class TrainingPlan:
     """The budget and the mixture, the same for both losses."""
 
-    num_steps: int = 200
+    num_members: int = 3  # runs with seeds of their own, whose heads are joined into one
+    num_steps: int = 200  # of each run
     batch_size: int = 448
     photo_share: float = 0.2  # of a batch: cut-out photographs
     drawing_share: float = 0.4  # of a batch: drawings and emoji; the rest are pseudo-pairs
-    hidden: int = 256  # of the image head
+    hidden: int = 256  # of the image head of each run
     text_hidden: int = 0  # 0 keeps the sentence space as it is
     dropout: float = 0.4
     learning_rate: float = 1e-3
@@ -68,6 +71,42 @@ class _Objective(nn.Module):
 
 def train_heads(data: PairData, chosen: Tensor, table: Tensor, loss: Loss, plan: TrainingPlan) -> Heads:
     """Train on the chosen pictures (bool per picture) and on pseudo-pairs built from them."""
+    seeds = range(plan.seed * plan.num_members, (plan.seed + 1) * plan.num_members)
+    return join_heads([_train_once(data, chosen, table, loss, replace(plan, seed=seed)) for seed in seeds])
+
+
+@torch.no_grad()
+def join_heads(members: Sequence[Heads]) -> Heads:
+    """Average what several runs compute, before it is normalised, in one pair of heads: a small ensemble.
+
+    The hidden units stand side by side; the class tables and their sharpness are averaged.
+    """
+    images, texts = [member.image for member in members], [member.text for member in members]
+    image = ImageHead(sum(head.hidden.out_features for head in images)).eval()
+    for name in ("mean", "std", "table", "sharpness"):
+        getattr(image, name).copy_(torch.stack([getattr(head, name) for head in images]).mean(0))
+    _join_layers(image.hidden, image.out, [(head.hidden, head.out) for head in images])
+    mlps: list[Any] = [head.mlp for head in texts if head.mlp is not None]
+    text = TextHead(sum(mlp[0].out_features for mlp in mlps)).eval()
+    if mlps:
+        joined: Any = text.mlp
+        _join_layers(joined[0], joined[2], [(mlp[0], mlp[2]) for mlp in mlps])
+    return Heads(
+        image,
+        text,
+        statistics.fmean(member.logit_scale for member in members),
+        statistics.fmean(member.logit_bias for member in members),
+    )
+
+
+def _join_layers(first: nn.Linear, last: nn.Linear, members: Sequence[tuple[nn.Linear, nn.Linear]]) -> None:
+    first.weight.copy_(torch.cat([layer.weight for layer, _ in members]))
+    first.bias.copy_(torch.cat([layer.bias for layer, _ in members]))
+    last.weight.copy_(torch.cat([layer.weight for _, layer in members], dim=1) / len(members))
+    last.bias.copy_(torch.stack([layer.bias for _, layer in members]).mean(0))
+
+
+def _train_once(data: PairData, chosen: Tensor, table: Tensor, loss: Loss, plan: TrainingPlan) -> Heads:
     torch.manual_seed(plan.seed)
     generator = torch.Generator().manual_seed(plan.seed)
     image_head, text_head = ImageHead(plan.hidden, plan.dropout), TextHead(plan.text_hidden)
@@ -92,7 +131,8 @@ def train_heads(data: PairData, chosen: Tensor, table: Tensor, loss: Loss, plan:
         cost.backward()
         optimizer.step()
         schedule.step()
-    return Heads(image_head.eval(), text_head.eval(), float(objective.log_scale.exp()), float(objective.bias))
+    scale, bias = objective.log_scale.detach().exp(), objective.bias.detach()
+    return Heads(image_head.eval(), text_head.eval(), float(scale), float(bias))
 
 
 def _start(head: ImageHead, data: PairData, chosen: Tensor, table: Tensor, plan: TrainingPlan) -> None:

@@ -5,13 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from torch.nn import functional
 
+from engines.bundled.model import FEATURE_DIM, ImageHead, TextHead
 from engines.bundled.recipe.calibrate import fit_scale_and_bias
 from engines.bundled.recipe.cutouts import Picture, difference_hash
 from engines.bundled.recipe.evaluate import NUM_FOLDS, fold_of, split_by_picture, top_k
 from engines.bundled.recipe.experiment import summarize
 from engines.bundled.recipe.items import Item, concept_of
-from engines.bundled.recipe.train import _Objective
+from engines.bundled.recipe.train import Heads, _Objective, join_heads
 from engines.bundled.recipe.wordnet import WordNet
 
 _DATA = """\
@@ -107,6 +109,28 @@ def test_related_concepts_are_no_negatives(loss: str) -> None:
     images, texts = torch.eye(2, 8), torch.ones(2, 8) / 8**0.5
     apart, related = 2 * torch.eye(2) - 1, torch.eye(2)
     assert objective(images, texts, related) < objective(images, texts, apart)
+
+
+@pytest.mark.parametrize("text_hidden", [0, 5])
+def test_joined_heads_average_what_their_members_compute(text_hidden: int) -> None:
+    torch.manual_seed(0)
+    members = []
+    for _ in range(3):
+        image, text = ImageHead(4).eval(), TextHead(text_hidden).eval()
+        for parameter in (*image.out.parameters(), *text.parameters()):
+            torch.nn.init.normal_(parameter)
+        members.append(Heads(image, text, 2.0, -1.0))
+    joined = join_heads(members)
+    assert joined.image.hidden.out_features == 12
+    features, class_logits, sentence = torch.randn(2, FEATURE_DIM), torch.randn(2, 1000), torch.randn(2, 384)
+    # Their tables are zero, so that only the layers speak; rows are compared before they are normalised.
+    parts = [head.image.out(functional.gelu(head.image.hidden(features))) for head in members]
+    rows = joined.image(features, class_logits)
+    torch.testing.assert_close(rows, functional.normalize(torch.stack(parts).mean(0), dim=-1))
+    added = [head.text.mlp(sentence) if head.text.mlp else torch.zeros(2, 384) for head in members]
+    expected = functional.normalize(sentence + torch.stack(added).mean(0), dim=-1)
+    torch.testing.assert_close(joined.text(sentence), expected)
+    assert (joined.logit_scale, joined.logit_bias) == (2.0, -1.0)
 
 
 def test_calibration_makes_right_labels_probable() -> None:

@@ -29,6 +29,7 @@ from engines.machine.cpu import read_cpu
 from engines.models import bundled_models
 from use_cases.benchmark import BenchmarkPlan, Samples, public_name, run_benchmark
 from use_cases.latency import MAX_FOREIGN_CORES, Effort, fewest_clean_rounds
+from use_cases.record_tables import render_record
 from use_cases.request_benchmark import run_request_benchmark
 from use_cases.results import build_record, write_record
 
@@ -131,7 +132,9 @@ def main(argv: Sequence[str] | None = None, samples: Samples | None = None) -> i
     print(measured.table)
     if args.write:
         try:
-            print(f"Written to {write_record(record).name}.")
+            path = write_record(record)
+            path.with_suffix(".md").write_text(render_record(record), "utf-8")
+            print(f"Written to {path.name} and {path.stem}.md.")
         except OSError as error:
             print(f"error: the record cannot be written ({error.strerror}).", file=sys.stderr)
             return 2

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from use_cases.record_tables import REQUEST_TITLES
 from use_cases.request_benchmark import RequestResult
-
-_TITLES = {
-    "prepare_large": "12-megapixel JPEG, decoded and prepared",
-    "zero_shot_known": "zero-shot, new photo, 10 known labels",
-    "zero_shot_new": "zero-shot, new photo, 10 new labels",
-    "two_clients": "two clients at once, images",
-    "image_tower_share": "image tower, share of the int8 peak",
-    "int8_peak": "int8 instructions in registers: the peak",
-    "int8_rate": "best int8 matrix product",
-}
 
 
 def requests_table(results: Sequence[RequestResult]) -> str:
@@ -35,7 +26,7 @@ def requests_table(results: Sequence[RequestResult]) -> str:
 
 
 def _line(result: RequestResult) -> str:
-    start = f"  {_TITLES[result.measurement]:<42}{result.engine:<20}"
+    start = f"  {REQUEST_TITLES[result.measurement]:<42}{result.engine:<20}"
     value = result.value
     if value is None:
         return f"{start}not available: {result.reason or 'it does not apply here.'}"

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 from app.cli import benchmark
+from use_cases.record_tables import render_record
 from use_cases.results import read_record, validate_record, write_record
 
 
@@ -53,6 +54,9 @@ def test_a_tiny_checkpoint_is_measured_for_real(tmp_path, red_png, capsys, monke
     out = capsys.readouterr().out
     record = json.loads(out.splitlines()[-1])
     validate_record(record)
+    (page,) = tmp_path.glob("*.md")
+    assert page.read_text("utf-8") == render_record(record)
+    assert "| `torch-fp32` |" in page.read_text("utf-8")
     assert str(tmp_path) not in out
     ours, plain = record["results"]
     assert (ours["model"], ours["engine"], ours["reason"]) == ("tiny-siglip", "torch-fp32", None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from app.settings import Settings
 from engines.checkpoints.registry import default_models
-from engines.errors import InvalidInputError, UnknownModelError
+from engines.errors import InvalidInputError, QualityGateError, UnknownModelError
 from engines.factory import EngineOptions
 from engines.pool import EngineKey, EnginePool, PooledEngine
 from engines.quality import Quality
@@ -40,6 +40,26 @@ class Services:
         """
         names = self._offered(models)
         return [await self.pool.get(model, engine or self.engine) for model in names]
+
+    async def passing_engines(
+        self, models: Sequence[str], engine: str = ""
+    ) -> tuple[list[PooledEngine], dict[str, QualityGateError]]:
+        """Do what `engines` does, but return the failed quality gates, by model, beside the other engines.
+
+        Raises:
+            QualityGateError: when none passes.
+            EngineError: what else `engines` raises.
+        """
+        passing: list[PooledEngine] = []
+        failing: dict[str, QualityGateError] = {}
+        for model in self._offered(models):
+            try:
+                passing.append(await self.pool.get(model, engine or self.engine))
+            except QualityGateError as error:
+                failing[model] = error
+        if not passing:
+            raise next(iter(failing.values()))
+        return passing, failing
 
     async def not_ready(self, models: Sequence[str], engine: str = "") -> list[EngineKey]:
         """Return what would have to be loaded first, and perhaps built, to answer with some models.

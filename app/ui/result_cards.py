@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from use_cases.zero_shot import Classification, LabelScore
 
@@ -52,9 +53,12 @@ CSS = """
 """
 
 
-def render_cards(classifications: Sequence[Classification]) -> str:
-    """Return the HTML of one card a model, in the given order."""
-    return f'<div class="cards">{"".join(map(_card, classifications))}</div>'
+def render_cards(
+    classifications: Sequence[Classification], failures: Mapping[str, Exception] = MappingProxyType({})
+) -> str:
+    """Return the HTML of one card a model, in the given order, then of those that could not answer."""
+    cards = [*map(_card, classifications), *(_failure(*failure) for failure in failures.items())]
+    return f'<div class="cards">{"".join(cards)}</div>'
 
 
 def _card(result: Classification) -> str:
@@ -72,6 +76,14 @@ def _card(result: Classification) -> str:
   {_truncation_warning(result)}
   {_numbers(result.scores)}
   {_stages(result)}
+</section>"""
+
+
+def _failure(model: str, error: Exception) -> str:
+    return f"""
+<section class="card" aria-label="{_escape(model)}: no answer">
+  <h3>{_escape(model)}</h3>
+  <p class="warning">⚠ {_escape(str(error))}</p>
 </section>"""
 
 

@@ -19,7 +19,6 @@ from app.ui.result_cards import EMPTY_STATE, render_cards
 from app.ui.uploads import Upload, as_names, as_text, uploaded_file
 from engines.errors import EngineError
 from use_cases.zero_shot import (
-    Classification,
     check_labels,
     check_templates,
     classify_image,
@@ -52,26 +51,28 @@ def build_zero_shot_tab(services: Services) -> None:
     """Add the tab to the surrounding gr.Tabs."""
     rows = example_rows()
 
-    async def answer(
-        image: Upload, labels: str, template: str, models: list[str], engine: str
-    ) -> list[Classification]:
+    def checked(image: Upload, labels: str, template: str) -> tuple[Path, list[str], list[str]]:
         path = uploaded_file(image)
         label_list = check_labels(parse_labels(as_text("labels", labels)))
-        templates = check_templates(as_text("template", template).splitlines())
-        pooled = await services.engines(as_names("models", models), as_text("engine", engine))
-        return await classify_image(pooled, path, label_list, templates)
+        return path, label_list, check_templates(as_text("template", template).splitlines())
+
+    async def answer(image: Upload, labels: str, template: str, models: list[str], engine: str) -> str:
+        request = checked(image, labels, template)
+        pooled, failing = await services.passing_engines(models, engine)
+        return render_cards(await classify_image(pooled, *request), failing)
 
     @streams_errors
     async def on_run(
         image: Upload, labels: str, template: str, models: list[str], engine: str
     ) -> AsyncIterator[str]:
         start_s = time.monotonic()
-        waiting = await services.not_ready(as_names("models", models), as_text("engine", engine))
+        models, engine = as_names("models", models), as_text("engine", engine)
+        waiting = await services.not_ready(models, engine)
         answering = asyncio.ensure_future(answer(image, labels, template, models, engine))
         try:
             while waiting and not (await asyncio.wait({answering}, timeout=1))[0]:
                 yield render_waiting(waiting, time.monotonic() - start_s)
-            yield render_cards(await answering)
+            yield await answering
         except EngineError:
             yield EMPTY_STATE  # in place of a waiting card that would count for ever
             raise
@@ -99,8 +100,9 @@ def build_zero_shot_tab(services: Services) -> None:
             engine: the runtime and precision, such as "onnx-int8-dynamic"; empty for each model's best.
                 The first use of a quantized engine builds it, which takes minutes.
         """
-        results = await answer(image, labels, template, models, engine)
-        return {"results": [asdict(result) for result in results]}
+        request = checked(image, labels, template)
+        pooled = await services.engines(as_names("models", models), as_text("engine", engine))
+        return {"results": [asdict(result) for result in await classify_image(pooled, *request)]}
 
     with gr.Tab("Zero-shot", id="zero-shot"):
         with gr.Row(equal_height=False):

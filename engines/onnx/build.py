@@ -46,7 +46,7 @@ from engines.preparation.preprocess import Preprocessor
 TOWERS = MappingProxyType({IMAGE_GRAPH: "image", TEXT_GRAPH: "text"})
 # Of the items that blocks are chosen by. Above the quality gate's for 8 bits, so that nearest neighbours
 # stay, too; at the gate's for 4 bits, where what stays in float costs eight times the size.
-_MIN_COSINE, _MIN_COSINE_4_BIT = 0.997, 0.97
+_MIN_COSINE, _MIN_COSINE_4_BIT = 0.998, 0.97
 _SELECT_EVERY = 4  # of the calibration items, one is kept aside to choose ranges and blocks by
 _NUM_NOISE = 8  # images; without them static ranges clip what is no photograph
 

@@ -5,7 +5,7 @@ import pytest
 from app import services as services_module
 from app.services import Services, build_pool, build_services
 from app.settings import Settings
-from engines.errors import InvalidInputError, UnknownModelError
+from engines.errors import InvalidInputError, QualityGateError, UnknownModelError
 from engines.pool import EngineKey, EnginePool
 from tests.fakes import FakePool, fake_spec
 
@@ -20,6 +20,24 @@ async def test_only_offered_models_are_looked_up():
         await services.engines(["/etc"])
     with pytest.raises(InvalidInputError, match="choose at least one of colours"):
         await services.engines([])
+    await services.pool.close()
+
+
+async def test_a_failed_quality_gate_leaves_the_other_models_their_answer():
+    class GatedPool(FakePool):
+        async def get(self, model, engine=None):
+            if model == "coarse":
+                raise QualityGateError("It failed.")
+            return await super().get(model, engine)
+
+    services = Services(GatedPool(fine=fake_spec("fine")), ("coarse", "fine"))
+    passing, failing = await services.passing_engines(["coarse", "fine"])
+    assert [pooled.engine.spec.name for pooled in passing] == ["fine"]
+    assert str(failing["coarse"]) == "It failed."
+    with pytest.raises(QualityGateError):
+        await services.passing_engines(["coarse"])
+    with pytest.raises(QualityGateError):
+        await services.engines(["coarse", "fine"])
     await services.pool.close()
 
 

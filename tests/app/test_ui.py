@@ -11,7 +11,7 @@ from app.ui.errors import shows_errors, streams_errors
 from app.ui.result_cards import MAX_BARS, render_cards
 from app.ui.uploads import uploaded_file
 from app.ui.zero_shot_tab import example_rows
-from engines.errors import InvalidInputError
+from engines.errors import InvalidInputError, QualityGateError
 from engines.factory import ENGINES
 from engines.pool import EngineKey, PooledEngine
 from engines.preparation.images import decode_image
@@ -69,6 +69,17 @@ async def test_a_label_cannot_smuggle_in_markup_or_a_template():
         (result,) = await classify(PooledEngine(engine), [image], ["${1+1} {{x}}"])
     assert "${" not in render_cards([result])
     assert "{{" not in render_cards([result])
+
+
+@pytest.mark.anyio
+async def test_a_model_that_cannot_answer_has_a_card_that_says_why():
+    async with fake_batched() as engine:
+        image = DecodedImage(Image.new("RGB", (8, 8)), 0.0)
+        results = await classify(PooledEngine(engine), [image], ["red"])
+    reader = Text()
+    reader.feed(render_cards(results, {"lit-mini": QualityGateError("It failed its quality gate.")}))
+    assert "lit-mini" in reader.text
+    assert "⚠ It failed its quality gate." in reader.text
 
 
 @pytest.mark.anyio

@@ -16,6 +16,12 @@ from tests.open_clip_checkpoints import (
 
 
 @pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory):
+    """Return where the artifacts of tiny checkpoints go, which shall not outlive the tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
 def tiny_siglip(tmp_path_factory):
     return build_tiny_siglip(tmp_path_factory.mktemp("siglip"))
 

@@ -114,17 +114,19 @@ def test_half_precision_checkpoints_are_read_and_run_in_float32(tiny_siglip, bro
     spec = resolve_model(str(broken_siglip))
     assert spec.logit_bias == pytest.approx(-16.5, rel=0.01)
     tokens = [Preprocessor(spec).prepare_text("a cat")]
-    rows = [load_engine(str(folder)).embed_tokens(tokens) for folder in (tiny_siglip, broken_siglip)]
+    rows = [
+        load_engine(str(folder), "torch-fp32").embed_tokens(tokens) for folder in (tiny_siglip, broken_siglip)
+    ]
     np.testing.assert_allclose(rows[0], rows[1], atol=0.05)
 
 
-def test_a_checkpoint_that_lacks_weights_is_refused(broken_siglip):
+def test_a_checkpoint_that_lacks_weights_is_refused(broken_siglip, cache_dir):
     path = broken_siglip / "model.safetensors"
     tensors = load_file(path)
     del tensors["text_model.encoder.layers.1.mlp.fc1.weight"]
     save_file(tensors, path, {"format": "pt"})
     with pytest.raises(InvalidInputError, match=r"lacks 1 weights, .*layers\.1\.mlp\.fc1\.weight first"):
-        load_engine(str(broken_siglip))
+        load_engine(str(broken_siglip), "onnx-fp32", EngineOptions(cache_dir=cache_dir))
 
 
 def test_pickled_weights_need_an_opt_in_and_then_load(tiny_siglip, broken_siglip):

@@ -69,11 +69,6 @@ def loaded(request, cache_dir):
     return Loaded(load_engine(spec, engine, options), Preprocessor(spec), *BOUNDS[engine])
 
 
-@pytest.fixture(scope="session")
-def cache_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture(scope="module")
 def reference(loaded):
     return load_engine(loaded.engine.spec, "torch-fp32")

@@ -8,7 +8,7 @@ from transformers import AutoTokenizer, Siglip2ImageProcessorPil, Siglip2Model
 from transformers.models.siglip2.image_processing_pil_siglip2 import get_image_size_for_max_num_patches
 
 from engines.errors import InferenceError
-from engines.factory import load_engine, resolve_model
+from engines.factory import EngineOptions, load_engine, resolve_model
 from engines.preparation.naflex import position_weights, target_size
 from engines.preparation.preprocess import Preprocessor
 
@@ -51,7 +51,7 @@ def test_a_single_column_is_resized_as_a_single_row():
 
 
 @pytest.mark.parametrize("engine_name", ["torch-fp32", "onnx-fp32"])
-def test_embeddings_and_patches_equal_those_of_transformers(tiny_naflex, images, engine_name):
+def test_embeddings_and_patches_equal_those_of_transformers(tiny_naflex, images, engine_name, cache_dir):
     model = Siglip2Model.from_pretrained(tiny_naflex)
     inputs = Siglip2ImageProcessorPil.from_pretrained(tiny_naflex)(images, return_tensors="pt")
     ids = AutoTokenizer.from_pretrained(tiny_naflex)(
@@ -60,7 +60,7 @@ def test_embeddings_and_patches_equal_those_of_transformers(tiny_naflex, images,
     with torch.inference_mode():
         expected = model(input_ids=ids, **inputs)
     engine, preprocessor = (
-        load_engine(str(tiny_naflex), engine_name),
+        load_engine(str(tiny_naflex), engine_name, EngineOptions(cache_dir=cache_dir)),
         Preprocessor(resolve_model(str(tiny_naflex))),
     )
     pixels = [preprocessor.prepare_image(image) for image in images]

@@ -29,7 +29,7 @@ def images():
 
 def ours(folder, images, **changes):
     spec = dataclasses.replace(resolve_model(str(folder)), **changes)
-    engine, preprocessor = load_engine(spec), Preprocessor(spec)
+    engine, preprocessor = load_engine(spec, "torch-fp32"), Preprocessor(spec)
     rows = engine.embed_pixels([preprocessor.prepare_image(image) for image in images])
     texts = engine.embed_tokens([preprocessor.prepare_text(text) for text in TEXTS])
     return spec, rows, texts

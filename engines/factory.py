@@ -58,18 +58,21 @@ def resolve_model(name: str, options: EngineOptions | None = None) -> ModelSpec:
 
 def _load_onnx(spec: ModelSpec, options: EngineOptions) -> Engine:
     from engines.onnx.artifacts import ensure_exported
-    from engines.onnx.engine import OnnxEngine
 
-    folder = ensure_exported(spec, options.folder)
-    return OnnxEngine(spec, name="onnx-fp32", folder=folder, num_threads=options.num_threads)
+    return _on_onnx_runtime("onnx-fp32", spec, ensure_exported(spec, options.folder), options)
 
 
 def _load_quantized_onnx(engine: str, spec: ModelSpec, options: EngineOptions) -> Engine:
     from engines.onnx.artifacts import ensure_quantized
-    from engines.onnx.engine import OnnxEngine
 
-    folder = ensure_quantized(spec, engine, options.folder)
-    return OnnxEngine(spec, name=engine, folder=folder, num_threads=options.num_threads)
+    return _on_onnx_runtime(engine, spec, ensure_quantized(spec, engine, options.folder), options)
+
+
+def _on_onnx_runtime(name: str, spec: ModelSpec, folder: Path, options: EngineOptions) -> Engine:
+    from engines.onnx.engine import GraphEngine
+    from engines.onnx.ort_runtime import OrtRuntime
+
+    return GraphEngine(spec, name=name, folder=folder, runtime=OrtRuntime(options.num_threads))
 
 
 def _load_torch(spec: ModelSpec, options: EngineOptions) -> Engine:
@@ -103,10 +106,11 @@ def _bitsandbytes(number_format: str) -> Callable[[ModelSpec, EngineOptions], En
 def _load_openvino(spec: ModelSpec, options: EngineOptions) -> Engine:
     require_packages("openvino", "openvino")
     from engines.onnx.artifacts import ensure_exported
-    from engines.onnx.openvino_engine import OpenVinoEngine
+    from engines.onnx.engine import GraphEngine
+    from engines.onnx.openvino_runtime import OpenVinoRuntime
 
     folder = ensure_exported(spec, options.folder)
-    return OpenVinoEngine(spec, folder=folder, num_threads=options.num_threads)
+    return GraphEngine(spec, name="openvino", folder=folder, runtime=OpenVinoRuntime(options.num_threads))
 
 
 _SMALL_NOT_FAST = "saves memory, not time, on processors without"

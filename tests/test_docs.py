@@ -9,6 +9,8 @@ import pytest
 from app.settings import Settings
 from engines.factory import ENGINES
 from engines.models import bundled_models
+from use_cases.record_tables import render_model
+from use_cases.results import RESULTS_DIR, read_record
 
 PROJECT = Path(__file__).parent.parent
 README = (PROJECT / "README.md").read_text("utf-8")
@@ -38,3 +40,10 @@ def test_relative_links_in_the_readme_lead_somewhere():
     links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", README)
     assert links
     assert [link for link in links if not (PROJECT / link).exists()] == []
+
+
+def test_the_engines_figures_in_the_readme_are_those_of_a_committed_record():
+    model = "random:siglip-base-patch16-224"
+    records = [read_record(path) for path in RESULTS_DIR.glob("towers-*.json")]
+    tables = [render_model(record, model) for record in records if f"{model}," in record["command"]]
+    assert any(table in README for table in tables)

@@ -28,6 +28,9 @@ from use_cases.zero_shot import (
 _ANIMALS = "a cat\na dog\na lion\na horse\na bird"
 _THINGS = "a bus\na cup of coffee\na rocket\na guitar\na bicycle"
 _PEOPLE = "an astronaut\na diver\na firefighter\na cook"
+# The results lie below the fold on a phone, and above it for who scrolled down to the examples on a desktop.
+_SHOW_RESULTS = """() => document.getElementById("zero-shot-results")
+    .scrollIntoView({behavior: "smooth", block: "nearest"})"""
 _EXAMPLES_DIR = Path(__file__).parent.parent / "examples"
 
 
@@ -143,12 +146,13 @@ def build_zero_shot_tab(services: Services) -> None:
             "concurrency_limit": None,  # the batcher decides what runs together
             "preprocess": False,  # the values come as they were sent: see uploads.py
         }
-        # On a phone the results lie below the fold.
-        page_options = options | {"scroll_to_output": True, "api_visibility": "private"}
+        page_options = options | {"api_visibility": "private"}
         shown = examples.click(on_example, examples, [image, labels], api_visibility="private").then(
             on_run, inputs, results, **page_options
         )
         answered = run_button.click(on_run, inputs, results, **page_options)
+        for done in (shown.then, answered.then):
+            done(None, js=_SHOW_RESULTS, api_visibility="private")
         for changed in (engine.change, models.change, shown.then, answered.then):  # an answer may measure
             changed(on_engine, [models, engine], qualities, api_visibility="private", concurrency_limit=None)
         with gr.Row(visible=False):

@@ -82,6 +82,7 @@ def test_one_click_on_an_example_gives_the_answer(open_page, options):
     expect(page.get_by_text("Drop a photo")).to_be_visible()
     page.locator("#zero-shot-examples button.gallery-item").nth(1).click()
     expect_best(page, "siglit-mini", "a lion")
+    expect(card(page, "siglit-mini").locator("li").first).to_be_in_viewport(timeout=WAIT_MS)
     overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflow <= 0  # nothing to scroll sideways
 

@@ -77,7 +77,8 @@ def build_zero_shot_tab(services: Services) -> None:
                 yield render_waiting(waiting, time.monotonic() - start_s)
             yield await answering
         except EngineError:
-            yield EMPTY_STATE  # in place of a waiting card that would count for ever
+            if waiting:
+                yield EMPTY_STATE  # in place of a card that would wait for ever; an older answer stays
             raise
         finally:
             answering.cancel()  # of no effect when it has answered

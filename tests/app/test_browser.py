@@ -111,3 +111,7 @@ def test_errors_are_toasts_and_the_next_request_works(open_page, tmp_path):
     expect(page.get_by_text("is not a JPEG, PNG")).to_be_visible()
     page.locator("#zero-shot-examples button.gallery-item").first.click()
     expect_best(page, "siglit-mini", "a cat")
+    page.get_by_label("Labels").fill("")
+    page.get_by_role("button", name="Classify").click()
+    expect(page.get_by_text("There are no labels")).to_be_visible()
+    expect_best(page, "siglit-mini", "a cat")  # the answer from before is not lost

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
 import logging
 import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
 from app.fast_gradio import skip_type_stubs
-from app.services import build_services
+from app.services import Services, build_services
 from app.settings import Settings, setting_problems
 from engines.errors import EngineError
 from engines.preparation.images import MAX_IMAGE_BYTES
@@ -31,32 +33,55 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     Raises:
         EngineError: when a configured model or engine does not exist.
     """
-    services = build_services(settings or Settings())
+    settings = settings or Settings()
+    return build_app(settings, build_services(settings))
+
+
+def build_app(settings: Settings, services: Services) -> FastAPI:
+    """Put the doors around the services."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # a local demo calls nobody
     # Importing Gradio takes longer than loading the bundled models, so it starts after them.
     skip_type_stubs()
     import gradio as gr
     from fastapi import FastAPI
 
-    from app.api.routes import build_router
+    from app.api.context import Context
+    from app.api.middleware.stack import add_middleware
+    from app.api.routes import add_routes
     from app.ui.demo import CSS, THEME, build_demo
-    from app.ui.no_downloads import refuse_downloads
+    from app.ui.downloads import guard_downloads
+    from app.ui.mcp_answers import answer_in_json
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        housekeeping = asyncio.get_running_loop().create_task(services.pool.keep_house())
         yield
+        housekeeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await housekeeping
         await services.pool.close()
 
-    refuse_downloads()
-    api = FastAPI(title="SigLIP-as-Server", lifespan=lifespan)
-    api.include_router(build_router(services))
+    guard_downloads(allow_urls=settings.allow_urls)
+    with_mcp = settings.mcp and importlib.util.find_spec("mcp") is not None
+    if with_mcp:
+        answer_in_json()
+    api = FastAPI(
+        title="SigLIP-as-Server",
+        version="1",
+        description="SigLIP and CLIP on a CPU: embeddings, classification, similarity and patch features.",
+        lifespan=lifespan,
+    )
+    add_routes(api, Context.of(settings, services))
+    add_middleware(api, settings)
     gr.mount_gradio_app(
         api,
         build_demo(services),
         path="/",
         theme=THEME,
         css=CSS,
+        auth=settings.user_and_password,
         max_file_size=MAX_IMAGE_BYTES,
+        mcp_server=with_mcp,
         show_error=False,  # of bugs; what users can act on is a gr.Error, which is always shown
     )
     return api
@@ -64,37 +89,38 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until interrupted; return the exit code, 2 for settings that cannot be used."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    _log_to_stderr()
     try:
         settings = CliApp.run(Settings, cli_args=list(sys.argv[1:] if argv is None else argv))
-        with _listen(settings) as listener:
-            _serve(create_app(settings), listener)
+        from app.server import listen
+
+        with listen(settings.host, settings.port) as listener:
+            _serve(settings, listener)
     except ValidationError as error:
         print(setting_problems(error), file=sys.stderr)
         return 2
     except (EngineError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:  # uvicorn has shut down and passes it on
+    except KeyboardInterrupt:  # before the server listens to signals
         pass
     return 0
 
 
-def _serve(api: FastAPI, listener: socket.socket) -> None:
-    import uvicorn
+def _serve(settings: Settings, listener: socket.socket) -> None:
+    from app.server import GracefulServer, address_to_show
 
-    host, port = listener.getsockname()[:2]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    logger.info("Open http://%s:%s in a browser; stop with Ctrl+C.", shown, port)
-    uvicorn.Server(uvicorn.Config(api, log_level="warning")).run(sockets=[listener])
+    services = build_services(settings)
+    api = build_app(settings, services)
+    logger.info("Open %s in a browser; stop with Ctrl+C.", address_to_show(listener))
+    server = GracefulServer(api, services, root_path=settings.root_path, grace_s=settings.grace_s)
+    server.run(sockets=[listener])
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """Bind the port before anything slow happens, so that a taken one is reported at once."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=1024)
-    except OSError as error:
-        raise OSError(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); choose another with --port"
-        ) from None
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    access = logging.getLogger("siglip.access")  # its lines are JSON and nothing else
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    access.handlers, access.propagate = [handler], False
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log the URLs that are fetched

@@ -4,25 +4,48 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from app.metrics import Metrics
 from app.settings import Settings
 from engines.checkpoints.registry import default_models
 from engines.errors import InvalidInputError, QualityGateError, UnknownModelError
 from engines.factory import EngineOptions
+from engines.health import EngineHealth
 from engines.pool import EngineKey, EnginePool, PooledEngine
 from engines.quality import Quality
+from engines.worker.cache import EmbeddingCache
+from engines.worker.shared import Worker
+from engines.worker.text_store import TextStore
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The engines that all doors share, and which of them this server offers."""
+    """The engines that all doors share, which of them this server offers, and what is counted."""
 
     pool: EnginePool
     models: tuple[str, ...]
-    engine: str | None = None  # None: each model's best
+    default_engine: str | None = None  # None: each model's best
+    metrics: Metrics = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics", Metrics(self.pool))
+
+    async def engine(self, model: str = "", engine: str = "") -> PooledEngine:
+        """Return the running engine of one offered model, the first of them when none is named.
+
+        Raises:
+            EngineError: what `engines` raises.
+        """
+        (pooled,) = await self.engines([model or self.models[0]], engine)
+        return pooled
+
+    async def health(self) -> list[EngineHealth]:
+        """Return whether each offered model answers on its own engine, and each engine that is loaded."""
+        keys = [await self.pool.key(model, self.default_engine) for model in self.models]
+        return [self.pool.health(key) for key in dict.fromkeys([*keys, *self.pool.running])]
 
     async def engines(self, models: Sequence[str], engine: str = "") -> list[PooledEngine]:
         """Return the running engines of some of the offered models, loading what is not loaded yet.
@@ -39,7 +62,7 @@ class Services:
             EngineClosedError: when the server is stopping.
         """
         names = self._offered(models)
-        return [await self.pool.get(model, engine or self.engine) for model in names]
+        return [await self.pool.get(model, engine or self.default_engine) for model in names]
 
     async def passing_engines(
         self, models: Sequence[str], engine: str = ""
@@ -54,7 +77,7 @@ class Services:
         failing: dict[str, QualityGateError] = {}
         for model in self._offered(models):
             try:
-                passing.append(await self.pool.get(model, engine or self.engine))
+                passing.append(await self.pool.get(model, engine or self.default_engine))
             except QualityGateError as error:
                 failing[model] = error
         if not passing:
@@ -68,7 +91,7 @@ class Services:
             InvalidInputError: when no model is named, or one's checkpoint is damaged.
             UnknownModelError: when a model is not offered or the engine is not known.
         """
-        keys = [await self.pool.key(model, engine or self.engine) for model in self._offered(models)]
+        keys = [await self.pool.key(model, engine or self.default_engine) for model in self._offered(models)]
         return [key for key in keys if not self.pool.is_ready(key)]
 
     async def qualities(self, models: Sequence[str], engine: str = "") -> dict[EngineKey, Quality | None]:
@@ -78,7 +101,7 @@ class Services:
             InvalidInputError: when no model is named, or one's checkpoint is damaged.
             UnknownModelError: when a model is not offered or the engine is not known.
         """
-        keys = [await self.pool.key(model, engine or self.engine) for model in self._offered(models)]
+        keys = [await self.pool.key(model, engine or self.default_engine) for model in self._offered(models)]
         return {key: await self.pool.quality(key) for key in keys}
 
     def _offered(self, models: Sequence[str]) -> list[str]:
@@ -117,4 +140,10 @@ def build_pool(settings: Settings) -> EnginePool:
         allow_download=settings.download,
         allow_pickled_weights=settings.allow_pickled_weights,
     )
-    return EnginePool(settings.batcher_limits, options)
+    worker = Worker(
+        cache=EmbeddingCache(int(settings.cache_mb * 1e6)),
+        limits=settings.batcher_limits,
+        texts=TextStore(settings.text_cache) if settings.text_cache else None,
+        parallel=settings.parallel,
+    )
+    return EnginePool(worker, options, settings.pool_limits)

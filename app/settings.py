@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from engines.artifacts.store import default_cache_dir
-from engines.batcher import BatcherLimits
+from engines.housekeeping import PoolLimits
+from engines.worker.cache import DEFAULT_BYTES
+from engines.worker.calls import BatcherLimits
 
 _LIMITS = BatcherLimits()
+_POOL_LIMITS = PoolLimits()
 
 
 def _default_host() -> str:
@@ -59,37 +64,124 @@ class Settings(BaseSettings):
     gated: bool = Field(default=True, description="refuse quantized engines that are too far from float32")
     max_batch_size: int = Field(default=_LIMITS.max_batch_size, ge=1, description="items per engine call")
     max_wait_ms: float = Field(
-        default=_LIMITS.max_wait_ms, ge=0, description="how long a request waits for company"
+        default=_LIMITS.max_wait_ms,
+        ge=0,
+        description="the longest that a request is held back for company, where company pays",
     )
     max_queue_size: int = Field(
         default=_LIMITS.max_queue_size, ge=1, description="waiting items before requests are refused"
     )
+    target_p95_ms: float = Field(
+        default=_LIMITS.target_p95_ms,
+        gt=0,
+        description="what 95 of 100 requests should not exceed; a shorter time allows smaller batches only",
+    )
+    parallel: bool = Field(
+        default=True,
+        description="answer many requests by calls on one core each, where that gets more done; takes memory",
+    )
+    call_timeout_s: float = Field(
+        default=_LIMITS.call_timeout_s, gt=0, description="an engine call that takes longer counts as hanging"
+    )
+    cache_mb: float = Field(
+        default=DEFAULT_BYTES / 1e6, ge=0, description="memory for embeddings of images and texts seen before"
+    )
+    text_cache: Path | None = Field(
+        default=None, description="file that keeps the embeddings of texts over a restart; none when unset"
+    )
+    canary_interval_s: float = Field(
+        default=_POOL_LIMITS.canary_interval_s,
+        ge=0,
+        description="between two checks that each engine still answers, and right; 0 never checks",
+    )
+    idle_unload_s: float = Field(
+        default=_POOL_LIMITS.idle_unload_s, ge=0, description="unload an engine unused for so long; 0 never"
+    )
+    memory_limit_mb: float = Field(
+        default=_POOL_LIMITS.memory_limit_mb,
+        ge=0,
+        description="resident memory above which the least recently used engine is unloaded; 0 never",
+    )
+    max_images: int = Field(default=64, ge=1, description="images in one REST request")
+    max_texts: int = Field(default=2048, ge=1, description="texts in one REST request")
+    max_body_mb: float = Field(default=100.0, gt=0, description="size of a REST request")
+    request_timeout_s: float = Field(
+        default=60.0,
+        ge=0,
+        description="time for a REST request, which its header X-Request-Timeout may shorten; 0 is no limit",
+    )
+    requests_per_minute: int = Field(
+        default=0, ge=0, description="requests that one client may send in any minute; 0 is no limit"
+    )
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(), description="comma-separated; REST, MCP and metrics need one of them when set"
+    )
+    auth: SecretStr | None = Field(
+        default=None, description="user:password for the page and its endpoints; open when unset"
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="comma-separated origins whose pages may call the REST API; none when unset"
+    )
+    allow_urls: bool = Field(
+        default=False, description="fetch images from public http(s) URLs that REST requests name"
+    )
+    mcp: bool = Field(default=True, description="offer the endpoints as MCP tools, where mcp is installed")
+    root_path: str = Field(default="", description="path prefix under which a proxy serves this app")
+    grace_s: float = Field(
+        default=20.0, gt=0, description="time for requests in work to finish when the server is stopped"
+    )
     cache_dir: Path = Field(default_factory=default_cache_dir, description="where exported models are kept")
 
-    @field_validator("cache_dir")
+    @field_validator("cache_dir", "text_cache")
     @classmethod
-    def _expand_user(cls, value: Path) -> Path:
-        return value.expanduser()
+    def _expand_user(cls, value: Path | None) -> Path | None:
+        return value.expanduser() if value else None
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "api_keys", "cors_origins", mode="before")
     @classmethod
-    def _split_models(cls, value: Any) -> Any:
-        if value is None:
-            return None
+    def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
-            value = [name.strip() for name in value.split(",") if name.strip()]
-        if not value:
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+    @field_validator("models")
+    @classmethod
+    def _some_models(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value == ():
             raise ValueError("name at least one model")
         return value
 
+    @field_validator("auth")
+    @classmethod
+    def _user_and_password(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not all(value.get_secret_value().partition(":")):
+            raise ValueError("must be user:password")
+        return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _usable_keys(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if not all(re.fullmatch(r"[!-~]{16,}", key.get_secret_value()) for key in value):
+            raise ValueError("a key must be 16 printable ASCII characters or more, without spaces")
+        return value
+
+    @property
+    def user_and_password(self) -> tuple[str, str] | None:
+        """Return the page's user and password, if it asks for them."""
+        if self.auth is None:
+            return None
+        user, _, password = self.auth.get_secret_value().partition(":")
+        return user, password
+
     @property
     def batcher_limits(self) -> BatcherLimits:
-        """Return the three settings of the batcher."""
-        return BatcherLimits(
-            max_batch_size=self.max_batch_size,
-            max_wait_ms=self.max_wait_ms,
-            max_queue_size=self.max_queue_size,
-        )
+        """Return the settings of the batcher."""
+        return BatcherLimits(**{field.name: getattr(self, field.name) for field in fields(BatcherLimits)})
+
+    @property
+    def pool_limits(self) -> PoolLimits:
+        """Return the settings of the engine pool."""
+        return PoolLimits(**{field.name: getattr(self, field.name) for field in fields(PoolLimits)})
 
 
 def setting_problems(error: ValidationError) -> str:

@@ -31,7 +31,7 @@ class Engine(Protocol):
 
     Row i belongs to input i and, up to rounding, does not depend on what else is in the batch;
     no input gives an array of shape [0, dim]. An engine knows no queue and no threads: the
-    batcher calls it from one thread only.
+    batcher calls it from one thread at a time.
 
     All methods raise InferenceError when the runtime fails.
     """
@@ -49,6 +49,13 @@ class Engine(Protocol):
 
     def embed_tokens(self, tokens: Sequence[Tokens]) -> Embeddings:
         """Embed texts that `Preprocessor.prepare_text` made."""
+        ...
+
+    def single_threaded(self) -> Engine | None:
+        """Return a twin that computes on its caller's thread alone and takes calls from several at once.
+
+        None where the runtime cannot do that. The twin needs memory of its own.
+        """
         ...
 
 

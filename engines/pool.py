@@ -7,21 +7,26 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import NamedTuple
 
-from PIL import Image
-
 from engines.base import Engine
-from engines.batched_engine import BatchedEngine
-from engines.batcher import BatcherLimits
 from engines.errors import EngineClosedError
 from engines.factory import ENGINES, EngineOptions, load_engine, resolve_engine, resolve_model
+from engines.health import EngineHealth, read_health
+from engines.housekeeping import PoolLimits, free_memory, too_many
+from engines.identity import engine_identity
 from engines.models import ModelSpec
 from engines.preparation.preprocess import Preprocessor
 from engines.quality import Quality, read_quality
+from engines.worker.batched_engine import BatchedEngine
+from engines.worker.canary import Canary, CanaryInput, warm_up
+from engines.worker.shared import Worker
 
 logger = logging.getLogger(__name__)
+
+_HOUSEKEEPING_S = 1.0  # between two looks at the running engines
 
 
 class EngineKey(NamedTuple):
@@ -31,18 +36,33 @@ class EngineKey(NamedTuple):
     engine: str
 
 
-class _Loaded(NamedTuple):
-    engine: Engine
-    preprocessor: Preprocessor
-    quality: Quality | None
-
-
 class PooledEngine(NamedTuple):
     """An engine from the pool, what it cost this caller to get it, and how far it is to be trusted."""
 
     engine: BatchedEngine
     load_ms: float = 0.0  # 0.0 when it was ready: a warm start
     quality: Quality | None = None  # None for float32, and where it was not measured
+
+
+class _Loaded(NamedTuple):
+    engine: Engine
+    preprocessor: Preprocessor
+    quality: Quality | None
+    canary: CanaryInput
+    identity: str
+
+
+@dataclass(slots=True)
+class _Running:
+    pooled: PooledEngine
+    canary: Canary
+    check: asyncio.Task[None] | None = None  # of the canary, while it runs
+
+    async def stop(self) -> None:
+        """Stop the engine and the check of its canary."""
+        if self.check is not None:
+            self.check.cancel()
+        await self.pooled.engine.close()
 
 
 class EnginePool:
@@ -54,17 +74,37 @@ class EnginePool:
     methods belong to one event loop.
     """
 
-    def __init__(self, limits: BatcherLimits | None = None, options: EngineOptions | None = None) -> None:
-        """Make an empty pool; the arguments are those of BatchedEngine and load_engine."""
-        self._limits = limits or BatcherLimits()
+    def __init__(
+        self,
+        worker: Worker | None = None,
+        options: EngineOptions | None = None,
+        limits: PoolLimits | None = None,
+    ) -> None:
+        """Make an empty pool.
+
+        Args:
+            worker: what all engines share.
+            options: how engines are loaded.
+            limits: when `keep_house` checks engines and unloads them.
+        """
+        self.worker = worker or Worker()
+        self.limits = limits or PoolLimits()
         self._options = options or EngineOptions()
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine-loader")
         self._resolve = cache(partial(resolve_model, options=self._options))
         # A model's default stays the same while the server runs, whatever is built meanwhile.
         self._resolve_default = cache(self._default)
         self._loading: dict[EngineKey, Future[_Loaded]] = {}
-        self._running: dict[EngineKey, PooledEngine] = {}
+        self._running: dict[EngineKey, _Running] = {}
+        self._failures: dict[EngineKey, str] = {}
+        self._unloaded: set[EngineKey] = set()
         self._closed = False
+        self.is_draining = False  # what is in work is finished; nobody should send more
+
+    @property
+    def running(self) -> dict[EngineKey, PooledEngine]:
+        """Return the engines that are loaded, by model and engine."""
+        return {key: running.pooled for key, running in self._running.items()}
 
     def start_loading(self, models: Sequence[str], engine: str | None = None) -> None:
         """Begin to load engines in the background, if all the names are right; failures are logged.
@@ -74,7 +114,7 @@ class EnginePool:
             InvalidInputError: when a folder is not a checkpoint or the engine cannot run a model.
         """
         for key in [self._key(model, engine) for model in models]:
-            self._start(key).add_done_callback(partial(_log_failure, key))
+            self._start(key).add_done_callback(partial(self._note_failure, key))
 
     async def get(self, model: str, engine: str | None = None) -> PooledEngine:
         """Return the running engine, loading it first when nobody has asked for it before.
@@ -86,29 +126,16 @@ class EnginePool:
             EngineClosedError: when the pool was closed.
         """
         start_s = time.perf_counter()
-        key = await asyncio.to_thread(self._key, model, engine)
-        if key in self._running:
-            return self._running[key]
-        # A load in the background may have ended long ago; then nobody waits for it now.
-        cold = key not in self._loading or not self._loading[key].done()
-        loading = self._start(key)
-        try:
-            loaded = await asyncio.shield(asyncio.wrap_future(loading))
-        except asyncio.CancelledError:
-            if loading.cancelled():  # by close(), not by our caller
-                raise EngineClosedError("The server is stopping.") from None
-            raise
-        except Exception:  # whatever it was, the next request tries to load again
-            if self._loading.get(key) is loading:
-                del self._loading[key]
-            raise
-        if self._closed:
-            raise EngineClosedError("The server is stopping.")
+        key = await self.key(model, engine)
         if key not in self._running:
-            batched = BatchedEngine(loaded.engine, loaded.preprocessor, self._limits)
-            self._running[key] = PooledEngine(await batched.__aenter__(), quality=loaded.quality)
-        load_ms = (time.perf_counter() - start_s) * 1000 if cold else 0.0
-        return self._running[key]._replace(load_ms=load_ms)
+            # A load in the background may have ended long ago; then nobody waits for it now.
+            cold = key not in self._loading or not self._loading[key].done()
+            await self._run(key)
+            load_ms = (time.perf_counter() - start_s) * 1000 if cold else 0.0
+            return self._running[key].pooled._replace(load_ms=load_ms)
+        pooled = self._running[key].pooled
+        pooled.engine.last_used_s = time.monotonic()  # the caller is about to use it: not to be unloaded
+        return pooled
 
     async def key(self, model: str, engine: str | None = None) -> EngineKey:
         """Return which engine `get` would return, without loading it.
@@ -117,6 +144,9 @@ class EnginePool:
             UnknownModelError: when the model or the engine is not known.
             InvalidInputError: when a folder is not a checkpoint or the engine cannot run it.
         """
+        for known in self._running:  # resolving reads files the first time, so it happens in a thread
+            if known.model == model and known.engine == engine:
+                return known
         return await asyncio.to_thread(self._key, model, engine)
 
     def is_ready(self, key: EngineKey) -> bool:
@@ -124,18 +154,120 @@ class EnginePool:
         loading = self._loading.get(key)
         return key in self._running or (loading is not None and loading.done())
 
+    async def spec(self, model: str) -> ModelSpec:
+        """Return the facts of a model.
+
+        Raises:
+            UnknownModelError: when the model is not known.
+            InvalidInputError: when its folder is not a checkpoint.
+        """
+        return await asyncio.to_thread(self._resolve, model)
+
     async def quality(self, key: EngineKey) -> Quality | None:
         """Return how close a quantized engine is to float32, if that was measured."""
         spec, folder = self._resolve(key.model), self._options.folder
         return await asyncio.to_thread(read_quality, spec, key.engine, folder)
 
+    def health(self, key: EngineKey) -> EngineHealth:
+        """Return whether an engine answers."""
+        if key in self._running:
+            running = self._running[key]
+            return read_health(key.model, running.pooled.engine, running.canary, self.limits.max_canary_age_s)
+        problem = self._failures.get(key)
+        state = "failed" if problem else "unloaded" if key in self._unloaded else "loading"
+        return EngineHealth(model=key.model, engine=key.engine, state=state, problem=problem)
+
+    async def keep_house(self) -> None:
+        """Run what was loaded in the background, check canaries, unload what is not needed; until closed."""
+        while not self._closed:
+            try:
+                await self._look_after_engines()
+            except EngineClosedError:
+                return
+            except Exception:  # a bug; without housekeeping every engine would count as stalled before long
+                logger.exception("Looking after the engines failed")
+            await asyncio.sleep(_HOUSEKEEPING_S)
+
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether any request waits for an engine or is being computed."""
+        return any(engine.is_busy for engine in self._running_engines().values())
+
+    async def drain(self, grace_s: float) -> bool:
+        """Say that no more work is wanted and wait for what there is; return whether it ended in time."""
+        self.is_draining = True
+        end_s = time.monotonic() + grace_s
+        while self.is_busy:
+            if time.monotonic() > end_s:
+                return False
+            await asyncio.sleep(0.02)
+        return True
+
     async def close(self) -> None:
         """Stop all engines; requests that wait get EngineClosedError."""
         self._closed = True
-        for pooled in self._running.values():
-            await pooled.engine.close()
+        running = list(self._running.values())
         self._running.clear()
+        for each in running:
+            await each.stop()
         await asyncio.to_thread(self._loader.shutdown, cancel_futures=True)
+        if self.worker.texts is not None:
+            self.worker.texts.close()
+
+    def _running_engines(self) -> dict[EngineKey, BatchedEngine]:
+        return {key: running.pooled.engine for key, running in self._running.items()}
+
+    async def _run(self, key: EngineKey) -> None:
+        """Put an engine into service, loading it first if need be."""
+        loading = self._start(key)
+        try:
+            loaded = await asyncio.shield(asyncio.wrap_future(loading))
+        except asyncio.CancelledError:
+            if loading.cancelled():  # by close(), not by our caller
+                raise EngineClosedError("The server is stopping.") from None
+            raise
+        except Exception as error:  # whatever it was, the next request tries to load again
+            if self._loading.get(key) is loading:
+                del self._loading[key]
+                self._failures[key] = str(error)
+            raise
+        if self._closed:
+            raise EngineClosedError("The server is stopping.")
+        if key in self._running:  # somebody else who waited was first
+            return
+        engine = BatchedEngine(loaded.engine, loaded.preprocessor, self.worker, loaded.identity)
+        self._running[key] = _Running(
+            PooledEngine(await engine.__aenter__(), quality=loaded.quality), Canary(engine, loaded.canary)
+        )
+        self._loading.pop(key, None)
+        self._failures.pop(key, None)
+        self._unloaded.discard(key)
+
+    async def _look_after_engines(self) -> None:
+        for key, loading in list(self._loading.items()):
+            loaded = loading.done() and not loading.cancelled() and not loading.exception()
+            # A request may have put it into service since, while another was.
+            if loaded and self._loading.get(key) is loading:
+                await self._run(key)
+        for running in self._running.values():
+            self._check_canary(running)
+        await self._unload(too_many(self._running_engines(), self.limits))
+
+    def _check_canary(self, running: _Running) -> None:
+        age_s = time.monotonic() - running.canary.passed_s
+        due = running.canary.is_outdated or age_s > self.limits.canary_interval_s > 0
+        if due and (running.check is None or running.check.done()):
+            running.check = asyncio.get_running_loop().create_task(running.canary.check())
+
+    async def _unload(self, keys: Sequence[EngineKey]) -> None:
+        # All at once: while one is closed, a request may ask for the next.
+        unneeded = [self._running.pop(key) for key in keys]
+        self._unloaded.update(keys)
+        for key, running in zip(keys, unneeded, strict=True):
+            logger.info("Unloading %s on %s.", *key)
+            await running.stop()
+        if keys:
+            await asyncio.to_thread(free_memory)
 
     def _key(self, model: str, engine: str | None) -> EngineKey:
         if engine is None:
@@ -157,18 +289,11 @@ class EnginePool:
         engine = load_engine(spec, key.engine, self._options)
         measured = ENGINES[key.engine].gate is not None
         quality = read_quality(spec, key.engine, self._options.folder) if measured else None
-        loaded = _Loaded(engine, Preprocessor(spec), quality)
-        _warm_up(loaded, spec)
-        return loaded
+        preprocessor = Preprocessor(spec)
+        canary = warm_up(engine, preprocessor)
+        return _Loaded(engine, preprocessor, quality, canary, engine_identity(spec, key.engine))
 
-
-def _log_failure(key: EngineKey, loading: Future[_Loaded]) -> None:
-    if not loading.cancelled() and (error := loading.exception()):
-        logger.error("Loading %s on %s failed: %s", key.model, key.engine, error)
-
-
-def _warm_up(loaded: _Loaded, spec: ModelSpec) -> None:
-    """Run both towers once: the first call of a runtime allocates memory and picks kernels."""
-    blank = Image.new("RGB", (spec.image_size, spec.image_size))
-    loaded.engine.embed_pixels([loaded.preprocessor.prepare_image(blank)])
-    loaded.engine.embed_tokens([loaded.preprocessor.prepare_text("warm-up")])
+    def _note_failure(self, key: EngineKey, loading: Future[_Loaded]) -> None:
+        if not loading.cancelled() and (error := loading.exception()):
+            self._failures[key] = str(error)
+            logger.error("Loading %s on %s failed: %s", key.model, key.engine, error)

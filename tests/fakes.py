@@ -8,11 +8,14 @@ import numpy as np
 from PIL import Image
 
 from engines.base import Tokens
-from engines.batched_engine import BatchedEngine
-from engines.batcher import BatcherLimits
 from engines.models import ModelSpec
 from engines.pool import PooledEngine
 from engines.quality import Quality
+from engines.worker.batched_engine import BatchedEngine
+from engines.worker.cache import EmbeddingCache
+from engines.worker.calls import BatcherLimits
+from engines.worker.cores import CoreSlots
+from engines.worker.shared import Worker
 
 COLOURS = ("red", "green", "blue")
 FIGURES = Quality(
@@ -71,13 +74,20 @@ class FakeEngine:
         self.release = threading.Event()
         self.release.set()
         self.started = threading.Event()
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
+        self.twin: FakeEngine | None = None
 
     def embed_pixels(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
         return self._embed(np.stack(pixels))
 
     def embed_tokens(self, tokens: Sequence[Tokens]) -> np.ndarray:
         return self._embed(np.stack([np.eye(3, 4)[:, list(text.ids)].sum(axis=1) for text in tokens]))
+
+    def embed_patches(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
+        return np.repeat(np.stack(pixels)[:, None], 2, axis=1)  # [n, 2 tokens, 3]
+
+    def single_threaded(self):
+        return self.twin
 
     def _embed(self, rows: np.ndarray) -> np.ndarray:
         self.batches.append(len(rows))
@@ -88,9 +98,14 @@ class FakeEngine:
         return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
 
-def fake_batched(engine: FakeEngine | None = None, **limits) -> BatchedEngine:
+def fake_batched(
+    engine: FakeEngine | None = None, cores=1, cache=None, texts=None, **limits
+) -> BatchedEngine:
     engine = engine or FakeEngine()
-    return BatchedEngine(engine, FakePreprocessor(engine.spec), BatcherLimits(**limits))
+    worker = Worker(
+        slots=CoreSlots(cores), cache=cache or EmbeddingCache(), limits=BatcherLimits(**limits), texts=texts
+    )
+    return BatchedEngine(engine, FakePreprocessor(engine.spec), worker)
 
 
 class FakePool:
@@ -100,6 +115,7 @@ class FakePool:
 
     def __init__(self, **specs: ModelSpec) -> None:
         self.specs = specs
+        self.worker = Worker()
         self.running: dict[str, BatchedEngine] = {}
 
     async def get(self, model: str, engine: str | None = None) -> PooledEngine:

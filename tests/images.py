@@ -1,5 +1,6 @@
 """Image files that no camera makes, and a way to see that two images look alike."""
 
+import io
 import struct
 import zlib
 
@@ -21,3 +22,10 @@ def perceptual_hash(image):
     """Return 256 bits that stay as they are when an image is resized or compressed again."""
     pixels = np.asarray(image.convert("L").resize((17, 16), Image.Resampling.LANCZOS), dtype=int)
     return (pixels[:, 1:] > pixels[:, :-1]).ravel()
+
+
+def encode(image, file_format):
+    """Return an image as the bytes of a file."""
+    buffer = io.BytesIO()
+    image.save(buffer, file_format)
+    return buffer.getvalue()

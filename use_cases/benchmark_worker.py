@@ -5,6 +5,7 @@ Imports little, because the time from process start to the first embedding is on
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import time
@@ -105,13 +106,11 @@ def peak_rss_bytes() -> int | None:
     return None
 
 
-def _request_task(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return a function of `request_tasks`, whose imports would delay the first embedding of a tower."""
+def _elsewhere(module: str, name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return a function of another module, whose imports would delay the first embedding of a tower."""
 
     def run(job: dict[str, Any]) -> dict[str, Any]:
-        from use_cases import request_tasks
-
-        result: dict[str, Any] = getattr(request_tasks, name)(job)
+        result: dict[str, Any] = getattr(importlib.import_module(module), name)(job)
         return result
 
     return run
@@ -126,10 +125,12 @@ TASKS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = MappingProxyTy
         "towers": run_towers,
         "text_memory": run_text_memory,
         "embeddings": run_embeddings,
-        "prepare": _request_task("run_prepare"),
-        "zero_shot": _request_task("run_zero_shot"),
-        "clients": _request_task("run_clients"),
-        "int8_rate": _request_task("run_int8_rate"),
+        "prepare": _elsewhere("use_cases.request_tasks", "run_prepare"),
+        "zero_shot": _elsewhere("use_cases.request_tasks", "run_zero_shot"),
+        "clients": _elsewhere("use_cases.request_tasks", "run_clients"),
+        "int8_rate": _elsewhere("use_cases.request_tasks", "run_int8_rate"),
+        "load_loop": _elsewhere("use_cases.load.tight_loop", "run_loop"),
+        "load_policies": _elsewhere("use_cases.load.policies", "run_policies"),
     }
 )
 

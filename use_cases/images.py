@@ -1,30 +1,30 @@
-"""Decode the image that a request brings, off the event loop, and time it."""
+"""Take the image that a request brings, off the event loop."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from dataclasses import dataclass
 
-from PIL import Image
-
-from engines.preparation.images import ImageSource, decode_image
+from engines.preparation.images import ImageSource
+from engines.preparation.source import SourceImage
+from engines.worker.cache import EmbeddingCache
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedImage:
-    """An RGB image and what decoding it took."""
+async def read_image(source: ImageSource, min_side: int | None, cache: EmbeddingCache) -> SourceImage:
+    """Read an image file, or take its bytes, and decode it unless the same file was decoded before.
 
-    image: Image.Image
-    decode_ms: float
-
-
-async def decode(source: ImageSource, min_side: int | None = None) -> DecodedImage:
-    """Decode an image file or its bytes in a worker thread; `min_side` as in `decode_image`.
+    Args:
+        source: a path or the bytes.
+        min_side: as in `decode_image`.
+        cache: knows which files were decoded.
 
     Raises:
-        InvalidInputError: when it is no image of a known format, is damaged or is too large.
+        InvalidInputError: when it cannot be read, is no image of a known format, is damaged or too large.
     """
-    start_s = time.perf_counter()
-    image = await asyncio.to_thread(decode_image, source, min_side)
-    return DecodedImage(image, (time.perf_counter() - start_s) * 1000)
+    return await asyncio.to_thread(_read, source, min_side, cache)
+
+
+def _read(source: ImageSource, min_side: int | None, cache: EmbeddingCache) -> SourceImage:
+    image = SourceImage.read(source, min_side)
+    if cache.pixels_of(image.file_digest) is None:
+        image.pixel_digest()
+    return image

@@ -55,7 +55,13 @@ class Summary:
 class ForeignLoad:
     """Measures the CPU time that other processes take, from its making on."""
 
-    def __init__(self) -> None:
+    def __init__(self, partner: int | None = None) -> None:
+        """Start to measure.
+
+        Args:
+            partner: the id of a process that is no stranger, such as the server under test.
+        """
+        self._partner = None if partner is None else psutil.Process(partner)
         self._start = self._read()
 
     def cores(self) -> float:
@@ -65,15 +71,18 @@ class ForeignLoad:
         foreign_s = (machine_s - machine_start_s) - (own_s - own_start_s)
         return max(0.0, foreign_s / max(now_s - start_s, 1e-9))
 
-    @staticmethod
-    def _read() -> tuple[float, float, float]:
-        """Return the time, the machine's busy CPU time and this process's; stolen time is busy too."""
+    def _read(self) -> tuple[float, float, float]:
+        """Return the time, the machine's busy CPU time and our own; stolen time is busy too."""
         times = psutil.cpu_times()
         machine_s = sum(
             getattr(times, kind, 0.0) for kind in ("user", "nice", "system", "irq", "softirq", "steal")
         )
         own = os.times()
-        return time.perf_counter(), machine_s, own.user + own.system + own.children_user + own.children_system
+        own_s = own.user + own.system + own.children_user + own.children_system
+        if self._partner is not None:
+            times = self._partner.cpu_times()
+            own_s += times.user + times.system
+        return time.perf_counter(), machine_s, own_s
 
 
 def measure_latency(call: Callable[[], object], batch_size: int, effort: Effort) -> LatencyProfile:

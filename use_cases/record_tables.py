@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 
-Row: TypeAlias = Mapping[str, Any]  # one of a record's results
+from use_cases.load.tables import Row, load_tables
 
 _MB = 1e6
 REQUEST_TITLES: Mapping[str, str] = MappingProxyType(
@@ -44,7 +44,7 @@ def render_record(record: Mapping[str, Any]) -> str:
 def render_model(record: Mapping[str, Any], model: str) -> str:
     """Return the table of one of a record's models."""
     rows = [row for row in record["results"] if row["model"] == model]
-    return {"towers": _towers, "requests": _requests}[record["kind"]](rows)
+    return {"towers": _towers, "requests": _requests, "load": load_tables}[record["kind"]](rows)
 
 
 def _towers(rows: Sequence[Row]) -> str:

@@ -19,13 +19,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from engines.batched_engine import BatchedEngine
 from engines.factory import resolve_model
 from engines.pool import PooledEngine
 from engines.preparation.images import decode_image
 from engines.preparation.preprocess import Preprocessor
+from engines.preparation.source import SourceImage
+from engines.worker.batched_engine import BatchedEngine
+from engines.worker.cache import CachedRow, CacheKey, EmbeddingCache
+from engines.worker.shared import Worker
 from use_cases.benchmark_subjects import PLAIN, EngineSubject, load_subject
-from use_cases.images import decode
+from use_cases.images import read_image
 from use_cases.latency import Effort, ForeignLoad, measure_latency
 from use_cases.zero_shot import classify, min_image_side
 
@@ -101,7 +104,7 @@ def run_zero_shot(job: dict[str, Any]) -> dict[str, Any]:
         min_side = min_image_side([batched.spec])
 
         async def answer(texts: list[str]) -> Any:
-            image = await decode(next(photo), min_side)
+            image = await read_image(next(photo), min_side, batched.worker.cache)
             return await classify(PooledEngine(batched), [image], texts, [TEMPLATE])
 
         return _ask_both(lambda texts: loop.run_until_complete(answer(texts)), known, labels, effort)
@@ -114,7 +117,7 @@ def run_clients(job: dict[str, Any]) -> dict[str, Any]:
 
         async def client(num_requests: int) -> None:
             for index in range(num_requests):
-                await batched.embed_images([images[index % len(images)]])
+                await batched.embed_images([SourceImage.of_image(images[index % len(images)])])
 
         async def clients(count: int, num_requests: int) -> float:
             start_s = time.perf_counter()
@@ -161,13 +164,21 @@ def _plain(job: dict[str, Any]) -> Any:
     return load_subject(resolve_model(job["model"]), PLAIN, job["threads"])
 
 
+class _TextsOnly(EmbeddingCache):
+    """Forgets images, so that each request brings one that is new to the server."""
+
+    def put(self, key: CacheKey, row: CachedRow) -> None:
+        if not key.is_image:
+            super().put(key, row)
+
+
 @contextmanager
 def _running(job: dict[str, Any]) -> Iterator[tuple[asyncio.AbstractEventLoop, BatchedEngine]]:
     """Yield a running BatchedEngine and the event loop that it belongs to."""
     subject = load_subject(resolve_model(job["model"]), job["engine"], job["threads"])
     assert isinstance(subject, EngineSubject)
     loop = asyncio.new_event_loop()
-    batched = BatchedEngine(subject.engine, subject.preprocessor)
+    batched = BatchedEngine(subject.engine, subject.preprocessor, Worker(cache=_TextsOnly()))
     try:
         loop.run_until_complete(batched.__aenter__())
         yield loop, batched

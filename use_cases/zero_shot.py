@@ -16,8 +16,10 @@ from engines.errors import InvalidInputError
 from engines.models import ModelSpec
 from engines.pool import PooledEngine
 from engines.preparation.images import ImageSource
+from engines.preparation.source import SourceImage
 from engines.quality import Quality
-from use_cases.images import DecodedImage, decode
+from use_cases.images import read_image
+from use_cases.timings import add_up
 
 Scores: TypeAlias = NDArray[np.float32]  # [n_images, n_labels]
 
@@ -26,7 +28,6 @@ MAX_LABEL_CHARS = 1_000
 MAX_TEMPLATES = 20
 MAX_TEMPLATE_CHARS = 500
 LABEL_SLOT = "{label}"
-STAGES = ("load", "decode", "preprocess", "tokenize", "queue", "infer", "post")  # in this order
 
 _ARTICLE = re.compile(r"(a|an|the) ", re.IGNORECASE)
 _ARTICLE_BEFORE_SLOT = re.compile(r"\b(a|an|the) \{label\}", re.IGNORECASE)
@@ -55,6 +56,7 @@ class Classification:
     truncated: tuple[str, ...]  # labels of which the model saw only the beginning
     cold: bool  # the model had to be loaded for this request
     labels_cached: bool  # no label had to be embedded
+    image_cached: bool  # nor the image
     timings_ms: dict[str, float]  # by stage, in the order of STAGES; "load" only when cold
 
 
@@ -74,7 +76,8 @@ def check_labels(labels: Sequence[str]) -> list[str]:
     unique = list(dict.fromkeys(label.strip() for label in labels if label.strip()))
     if not unique:
         raise InvalidInputError("There are no labels; give at least one, such as 'a cat, a dog'.")
-    _check_size("label", unique, MAX_LABELS, MAX_LABEL_CHARS)
+    check_size("label", unique, MAX_LABELS)
+    _check_length("label", unique, MAX_LABEL_CHARS)
     return unique
 
 
@@ -85,7 +88,8 @@ def check_templates(templates: Sequence[str]) -> list[str]:
         InvalidInputError: when one has no place for the label, or there are too many or too long ones.
     """
     unique = list(dict.fromkeys(template.strip() for template in templates if template.strip()))
-    _check_size("prompt template", unique, MAX_TEMPLATES, MAX_TEMPLATE_CHARS)
+    check_size("prompt template", unique, MAX_TEMPLATES)
+    _check_length("prompt template", unique, MAX_TEMPLATE_CHARS)
     for template in unique:
         if template.count(LABEL_SLOT) != 1:
             raise InvalidInputError(
@@ -94,9 +98,17 @@ def check_templates(templates: Sequence[str]) -> list[str]:
     return unique
 
 
-def _check_size(kind: str, texts: Sequence[str], most: int, most_chars: int) -> None:
+def check_size(kind: str, texts: Sequence[str], most: int) -> None:
+    """Refuse too many of a kind.
+
+    Raises:
+        InvalidInputError: when there are more than that.
+    """
     if len(texts) > most:
         raise InvalidInputError(f"There are {len(texts):,} {kind}s; at most {most:,} are accepted at once.")
+
+
+def _check_length(kind: str, texts: Sequence[str], most_chars: int) -> None:
     for text in texts:
         if len(text) > most_chars:
             raise InvalidInputError(
@@ -119,9 +131,11 @@ async def classify_image(
 ) -> list[Classification]:
     """Score every label for one image file with one model after the other, decoding it once.
 
-    Takes and raises what `decode` and `classify` do.
+    Takes and raises what `read_image` and `classify` do.
     """
-    image = await decode(source, min_image_side([each.engine.spec for each in pooled]))
+    image = await read_image(
+        source, min_image_side([each.engine.spec for each in pooled]), pooled[0].engine.worker.cache
+    )
     return [(await classify(each, [image], labels, templates))[0] for each in pooled]
 
 
@@ -131,7 +145,7 @@ def min_image_side(models: Sequence[ModelSpec]) -> int:
 
 
 async def classify(
-    pooled: PooledEngine, images: Sequence[DecodedImage], labels: Sequence[str], templates: Sequence[str] = ()
+    pooled: PooledEngine, images: Sequence[SourceImage], labels: Sequence[str], templates: Sequence[str] = ()
 ) -> list[Classification]:
     """Score every label for every image with one model.
 
@@ -139,13 +153,13 @@ async def classify(
 
     Args:
         pooled: the running engine.
-        images: decoded images, at least one.
+        images: at least one; decoded unless their embeddings are known.
         labels: the classes, as texts.
         templates: prompts with "{label}" in them, whose embeddings are averaged; the model's own
             when there are none.
 
     Raises:
-        InvalidInputError: when labels or templates cannot be used.
+        InvalidInputError: when labels, templates or an image cannot be used.
         OverloadedError: when the engine's queue is full.
         InferenceError: when the engine failed.
     """
@@ -153,8 +167,8 @@ async def classify(
     labels = check_labels(labels)
     templates = check_templates(templates) or engine.spec.prompt_templates
     prompts = [fill_template(template, label) for label in labels for template in templates]
+    embedded = await engine.embed_images(images)
     texts = await engine.embed_texts(prompts)
-    embedded = await engine.embed_images([image.image for image in images])
     start_s = time.perf_counter()
     cosines = (
         embedded.embeddings @ label_embeddings(texts.embeddings, len(templates)).T
@@ -166,14 +180,8 @@ async def classify(
         label for i, label in enumerate(labels) if any(texts.truncated[i * size : (i + 1) * size])
     )
     ranked = [_rank(labels, *rows) for rows in zip(scores, cosines, logits, strict=True)]
-    stages = {
-        **embedded.timings_ms,
-        "tokenize": texts.timings_ms["tokenize"],
-        "queue": texts.timings_ms["queue"] + embedded.timings_ms["queue"],
-        "infer": texts.timings_ms["infer"] + embedded.timings_ms["infer"],
-        "post": (time.perf_counter() - start_s) * 1000,
-        **({"load": load_ms} if load_ms else {}),
-    }
+    own_ms = {"load": load_ms, "post": (time.perf_counter() - start_s) * 1000}
+    stages = add_up([own_ms, embedded.timings_ms, texts.timings_ms])
     shared_ms = {stage: ms / len(images) for stage, ms in stages.items()}
     return [
         Classification(
@@ -185,10 +193,11 @@ async def classify(
             none_of_these=none_of_these(label_scores) if engine.spec.score == "sigmoid" else None,
             truncated=truncated,
             cold=load_ms > 0,
-            labels_cached=texts.num_cached == len(prompts),
-            timings_ms=_in_order({"decode": image.decode_ms, **shared_ms}),
+            labels_cached=all(texts.cached),
+            image_cached=image_cached,
+            timings_ms=add_up([{"decode": image.decode_ms}, shared_ms]),
         )
-        for image, label_scores in zip(images, ranked, strict=True)
+        for image, label_scores, image_cached in zip(images, ranked, embedded.cached, strict=True)
     ]
 
 
@@ -224,7 +233,3 @@ def none_of_these(scores: Sequence[LabelScore]) -> float:
 def _rank(labels: Sequence[str], scores: Scores, cosines: Scores, logits: Scores) -> tuple[LabelScore, ...]:
     rows = zip(labels, scores.tolist(), cosines.tolist(), logits.tolist(), strict=True)
     return tuple(sorted((LabelScore(*row) for row in rows), key=lambda row: -row.logit))
-
-
-def _in_order(timings_ms: dict[str, float]) -> dict[str, float]:
-    return {stage: timings_ms[stage] for stage in STAGES if stage in timings_ms}

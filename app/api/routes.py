@@ -1,19 +1,72 @@
-"""The REST routes."""
+"""The REST API: its routes, its errors and its description."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Any
 
-from app.services import Services
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+from starlette.responses import Response
+
+from app.api.classify import build_classify_router
+from app.api.context import Context
+from app.api.embeddings import build_embeddings_router
+from app.api.errors import install_error_handlers
+from app.api.features import build_features_router
+from app.api.health import build_health_router
+from app.api.models import build_models_router
+from app.api.schemas import BODIES
+from app.api.similarity import build_similarity_router
+
+_ERROR_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "error": {
+            "type": "object",
+            "properties": {name: {"type": "string"} for name in ("message", "type", "param", "code")},
+        }
+    },
+}
+_ROUTERS = (
+    build_embeddings_router,
+    build_classify_router,
+    build_similarity_router,
+    build_features_router,
+    build_models_router,
+    build_health_router,
+)
 
 
-def build_router(services: Services) -> APIRouter:
-    """Build the routes that are served beside the Gradio app."""
-    router = APIRouter()
+def add_routes(api: FastAPI, context: Context) -> None:
+    """Add the REST routes to an app."""
+    for build in _ROUTERS:
+        api.include_router(build(context))
 
-    @router.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        """Tell that the process is alive and its event loop turns."""
-        return {"status": "ok"}
+    @api.get("/metrics", tags=["health"], response_class=Response)
+    async def metrics() -> Response:
+        """Return counters and histograms in Prometheus's text format."""
+        return Response(context.services.metrics.render(), media_type="text/plain; version=0.0.4")
 
-    return router
+    install_error_handlers(api)
+    described: dict[str, Any] = {}
+
+    def openapi() -> dict[str, Any]:
+        if not described:
+            described.update(_describe(api))
+        return described
+
+    api.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation has it
+
+
+def _describe(api: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI description, with the bodies that the routes read themselves."""
+    description = get_openapi(
+        title=api.title, version=api.version, description=api.description, routes=api.routes
+    )
+    _, definitions = models_json_schema(
+        [(body, "validation") for body in BODIES], ref_template="#/components/schemas/{model}"
+    )
+    schemas = description.setdefault("components", {}).setdefault("schemas", {})
+    schemas |= {**definitions["$defs"], "Error": _ERROR_SCHEMA}
+    return description

@@ -18,7 +18,7 @@ from engines.checkpoints.registry import default_models
 from engines.errors import EngineError, InferenceError
 from engines.factory import ENGINES
 from engines.models import bundled_models
-from use_cases.images import decode
+from use_cases.images import read_image
 from use_cases.zero_shot import (
     Classification,
     check_labels,
@@ -70,7 +70,7 @@ async def classify_files(args: argparse.Namespace) -> list[Classification]:
         results: list[Classification] = []
         for start in range(0, len(args.images), _CHUNK):
             paths = args.images[start : start + _CHUNK]
-            images = [await decode(path, min_side) for path in paths]
+            images = [await read_image(path, min_side, pool.worker.cache) for path in paths]
             results += await classify(pooled, images, labels, templates)
         return results
     finally:

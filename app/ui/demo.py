@@ -6,6 +6,7 @@ import gradio as gr
 
 from app.services import Services
 from app.ui import engine_choice, result_cards
+from app.ui.endpoints import build_endpoints
 from app.ui.zero_shot_tab import build_zero_shot_tab
 
 TITLE = "SigLIP-as-Server"
@@ -24,6 +25,7 @@ def build_demo(services: Services) -> gr.Blocks:
         gr.Markdown(INTRODUCTION)
         with gr.Tabs():
             build_zero_shot_tab(services)
+        build_endpoints(services)
     # Handlers are asynchronous and the batcher bounds the work: Gradio must not serialise them.
     demo.queue(default_concurrency_limit=None, max_size=256)
     return demo

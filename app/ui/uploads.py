@@ -14,6 +14,8 @@ from gradio.utils import get_upload_folder
 
 from engines.errors import InvalidInputError
 
+# Of every event that a program may call: the values as they were sent, and no queue but the batcher's.
+EVENT_OPTIONS: dict[str, Any] = {"concurrency_limit": None, "preprocess": False}
 Upload: TypeAlias = "dict[str, Any] | None"  # gr.Image's value: path, orig_name, mime_type...
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import gradio as gr
 from gradio import media
@@ -16,9 +16,11 @@ from app.services import Services
 from app.ui.engine_choice import BEST, engine_choices, render_qualities, render_waiting
 from app.ui.errors import shows_errors, streams_errors
 from app.ui.result_cards import EMPTY_STATE, render_cards
-from app.ui.uploads import Upload, as_names, as_text, uploaded_file
+from app.ui.uploads import EVENT_OPTIONS, Upload, as_names, as_text, uploaded_file
 from engines.errors import EngineError
+from engines.pool import PooledEngine
 from use_cases.zero_shot import (
+    Classification,
     check_labels,
     check_templates,
     classify_image,
@@ -31,6 +33,7 @@ _PEOPLE = "an astronaut\na diver\na firefighter\na cook"
 # The results lie below the fold on a phone, and above it for who scrolled down to the examples on a desktop.
 _SHOW_RESULTS = """() => document.getElementById("zero-shot-results")
     .scrollIntoView({behavior: "smooth", block: "nearest"})"""
+_Request: TypeAlias = "tuple[Path, list[str], list[str]]"  # image, labels, templates
 _EXAMPLES_DIR = Path(__file__).parent.parent / "examples"
 
 
@@ -54,15 +57,23 @@ def build_zero_shot_tab(services: Services) -> None:
     """Add the tab to the surrounding gr.Tabs."""
     rows = example_rows()
 
-    def checked(image: Upload, labels: str, template: str) -> tuple[Path, list[str], list[str]]:
+    def checked(image: Upload, labels: str, template: str) -> _Request:
         path = uploaded_file(image)
         label_list = check_labels(parse_labels(as_text("labels", labels)))
         return path, label_list, check_templates(as_text("template", template).splitlines())
 
+    async def classified(pooled: Sequence[PooledEngine], request: _Request) -> list[Classification]:
+        results = await classify_image(pooled, *request)
+        for each, result in zip(pooled, results, strict=True):
+            services.metrics.stages(each, result.timings_ms)
+        return results
+
     async def answer(image: Upload, labels: str, template: str, models: list[str], engine: str) -> str:
-        request = checked(image, labels, template)
-        pooled, failing = await services.passing_engines(models, engine)
-        return render_cards(await classify_image(pooled, *request), failing)
+        with services.metrics.request("page", "zero_shot"):
+            request = checked(image, labels, template)
+            pooled, failing = await services.passing_engines(models, engine)
+            results = await classified(pooled, request)
+        return render_cards(results, failing)
 
     @streams_errors
     async def on_run(
@@ -97,16 +108,19 @@ def build_zero_shot_tab(services: Services) -> None:
         """Score how well each label fits an image, with SigLIP-style and CLIP-style models.
 
         Args:
-            image: the image file: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
+            image: the image file: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF; over MCP a data URI such as
+                data:image/jpeg;base64,...
             labels: the classes, one a line or comma-separated, such as "a cat, a dog".
             template: a prompt with {label} in it, or several, one a line; empty for the model's own.
-            models: names of the models to ask.
+            models: names of the models to ask, see list_models.
             engine: the runtime and precision, such as "onnx-int8-dynamic"; empty for each model's best.
                 The first use of a quantized engine builds it, which takes minutes.
         """
-        request = checked(image, labels, template)
-        pooled = await services.engines(as_names("models", models), as_text("engine", engine))
-        return {"results": [asdict(result) for result in await classify_image(pooled, *request)]}
+        with services.metrics.request("gradio", "zero_shot"):
+            request = checked(image, labels, template)
+            pooled = await services.engines(as_names("models", models), as_text("engine", engine))
+            results = await classified(pooled, request)
+        return {"results": [asdict(result) for result in results]}
 
     with gr.Tab("Zero-shot", id="zero-shot"):
         with gr.Row(equal_height=False):
@@ -143,11 +157,7 @@ def build_zero_shot_tab(services: Services) -> None:
             with gr.Column(scale=3, min_width=300):
                 results = gr.HTML(EMPTY_STATE, label="Results", elem_id="zero-shot-results")
         inputs = [image, labels, template, models, engine]
-        options: dict[str, Any] = {
-            "concurrency_limit": None,  # the batcher decides what runs together
-            "preprocess": False,  # the values come as they were sent: see uploads.py
-        }
-        page_options = options | {"api_visibility": "private"}
+        page_options = EVENT_OPTIONS | {"api_visibility": "private"}
         shown = examples.click(on_example, examples, [image, labels], api_visibility="private").then(
             on_run, inputs, results, **page_options
         )
@@ -158,4 +168,4 @@ def build_zero_shot_tab(services: Services) -> None:
             changed(on_engine, [models, engine], qualities, api_visibility="private", concurrency_limit=None)
         with gr.Row(visible=False):
             endpoint, output = gr.Button(), gr.JSON()
-        endpoint.click(zero_shot, inputs, output, api_name="zero_shot", **options)
+        endpoint.click(zero_shot, inputs, output, api_name="zero_shot", **EVENT_OPTIONS)

@@ -30,6 +30,10 @@ class GraphRuntime(Protocol):
         """
         ...
 
+    def single_threaded(self) -> GraphRuntime | None:
+        """Return a runtime for calls from several threads at once, each on its caller's thread, if it can."""
+        ...
+
 
 class GraphEngine:
     """Embeds with an artifact's graphs; knows no runtime."""
@@ -65,6 +69,13 @@ class GraphEngine:
         if not tokens:
             return np.empty((0, self.spec.dim), np.float32)
         return normalize(self._run(TEXT_GRAPH, EMBEDDINGS, text_inputs, tokens))
+
+    def single_threaded(self) -> GraphEngine | None:
+        """Return a twin for calls from several threads at once, if the runtime can make them."""
+        runtime = self._runtime.single_threaded()
+        if runtime is None:
+            return None
+        return GraphEngine(self.spec, name=self.name, folder=self.folder, runtime=runtime)
 
     def _run(
         self, graph: str, output: str, stack: Callable[[ModelSpec, Sequence[T]], Inputs], items: Sequence[T]

@@ -46,6 +46,10 @@ class OpenVinoRuntime:
             raise InferenceError(f"OpenVINO failed on a batch: {error}") from error
         return rows
 
+    def single_threaded(self) -> None:
+        """Return nothing: the plugin's own streams would compete with the other engines' threads."""
+        return None
+
     def _compile(self, path: Path) -> ov.CompiledModel:
         if path not in self._compiled:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ class OrtRuntime:
         """Take the number of threads per operator; 0 leaves it to ONNX Runtime: one per physical core."""
         self._num_threads = num_threads
         self._sessions: dict[Path, ort.InferenceSession] = {}
+        self._opening = threading.Lock()
 
     def run(self, path: Path, output: str, inputs: Inputs) -> NDArray[np.float32]:
         """Compute one output of a graph.
@@ -27,14 +29,26 @@ class OrtRuntime:
             BackendUnavailableError: when the graph cannot be opened.
             InferenceError: when the batch fails.
         """
-        if path not in self._sessions:
-            self._sessions[path] = open_session(path, self._num_threads)
+        session = self._session(path)
         try:
             rows: NDArray[np.float32]
-            (rows,) = self._sessions[path].run([output], inputs)
+            (rows,) = session.run([output], inputs)
         except Exception as error:  # ONNX Runtime's exception classes share no public base
             raise InferenceError(f"ONNX Runtime failed on a batch: {error}") from error
         return rows
+
+    def single_threaded(self) -> OrtRuntime:
+        """Return a runtime with sessions of one thread, which is the caller's; opens the graphs in use."""
+        twin = OrtRuntime(num_threads=1)
+        for path in tuple(self._sessions):
+            twin._session(path)
+        return twin
+
+    def _session(self, path: Path) -> ort.InferenceSession:
+        with self._opening:
+            if path not in self._sessions:
+                self._sessions[path] = open_session(path, self._num_threads)
+            return self._sessions[path]
 
 
 def open_session(path: Path, num_threads: int = 0) -> ort.InferenceSession:

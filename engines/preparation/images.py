@@ -24,15 +24,11 @@ _DECODERS = threading.BoundedSemaphore(2)  # decodes at a time, so that large im
 _FORMATS_TEXT = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 
 
-def decode_image(source: ImageSource, min_side: int | None = None) -> Image.Image:
-    """Read an image file or its bytes: first frame, EXIF orientation applied, alpha on white, RGB.
-
-    With `min_side` (pixels) a larger image comes back at a whole fraction of its size, with no side
-    shorter than that: it takes less memory and, a JPEG, a fraction of the time. Pixels after a
-    later resize differ a little from those of the full image.
+def read_image_file(source: ImageSource) -> tuple[bytes, str]:
+    """Return an image file's bytes, and the name that errors give it.
 
     Raises:
-        InvalidInputError: when it is no image of a known format, is damaged or is too large.
+        InvalidInputError: when the file cannot be read, is empty or is too large.
     """
     name = "the image" if isinstance(source, bytes) else repr(Path(source).name)
     data = source if isinstance(source, bytes) else _read_file(Path(source))
@@ -42,6 +38,26 @@ def decode_image(source: ImageSource, min_side: int | None = None) -> Image.Imag
         raise InvalidInputError(
             f"{_sentence(name)} has {len(data) / 1e6:.0f} MB; at most {MAX_IMAGE_BYTES // 10**6} MB are read."
         )
+    return data, name
+
+
+def decode_image(source: ImageSource, min_side: int | None = None, *, name: str | None = None) -> Image.Image:
+    """Read an image file or its bytes: first frame, EXIF orientation applied, alpha on white, RGB.
+
+    With `min_side` (pixels) a larger image comes back at a whole fraction of its size, with no side
+    shorter than that: it takes less memory and, a JPEG, a fraction of the time. Pixels after a
+    later resize differ a little from those of the full image.
+
+    Args:
+        source: a path, or the bytes of a file.
+        min_side: as said above; None for the full size.
+        name: what errors call it; the file's own name, if there is one.
+
+    Raises:
+        InvalidInputError: when it is no image of a known format, is damaged or is too large.
+    """
+    data, own_name = read_image_file(source)
+    name = name or own_name
     try:
         with _DECODERS:
             image = _to_rgb(_open(data, name, min_side))
@@ -52,6 +68,13 @@ def decode_image(source: ImageSource, min_side: int | None = None) -> Image.Imag
         raise InvalidInputError(
             f"{_sentence(name)} is damaged or incomplete and cannot be decoded ({error})."
         ) from error
+
+
+def colour_ramps(side: int) -> Image.Image:
+    """Return a square of colour ramps: an image that is the same everywhere and unlike a blank one."""
+    ramp = np.arange(side) * 255 // max(side - 1, 1)
+    across, down = np.broadcast_to(ramp, (side, side)), np.broadcast_to(ramp[:, None], (side, side))
+    return Image.fromarray(np.stack([across, down, 255 - across], axis=-1).astype(np.uint8))
 
 
 def _open(data: bytes, name: str, min_side: int | None) -> Image.Image:

@@ -75,6 +75,10 @@ class TorchEngine:
             rows: torch.Tensor = self._towers.text(*self._tensors(text_inputs(self.spec, tokens)))
             return normalize(rows.float().numpy())
 
+    def single_threaded(self) -> None:
+        """Return nothing: PyTorch's number of threads belongs to the whole process."""
+        return None
+
     def _run_image(self, pixels: Sequence[Pixels]) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.inference_mode(), _as_inference_error():
             embeddings, patches = self._towers.image(*self._tensors(image_inputs(self.spec, pixels)))

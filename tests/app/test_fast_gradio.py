@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.app.conftest import PROJECT
+from tests.app.processes import PROJECT
 
 SCRIPT = """
 from app.fast_gradio import skip_type_stubs

@@ -1,5 +1,6 @@
 """The README's examples run as they stand."""
 
+import json
 import os
 import re
 import shlex
@@ -8,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.app.conftest import PROJECT
+from tests.app.processes import PROJECT
 
 pytestmark = pytest.mark.model
 README = (PROJECT / "README.md").read_text("utf-8")
@@ -46,3 +47,18 @@ def test_the_command_line_example_prints_what_the_readme_shows():
 def labels(table):
     """Return the label column; the digits may differ in the last place from one CPU to another."""
     return re.findall(r"^ +[\d.]+%.* {2}(\S.*)$", table, re.MULTILINE)
+
+
+def test_the_curl_example_gets_scores(server):
+    command = block("bash", "curl").replace("http://127.0.0.1:7860", server)
+    done = subprocess.run(shlex.split(command), cwd=PROJECT, capture_output=True, text=True, check=True)
+    results = json.loads(done.stdout)["data"][0]["results"]
+    assert {result["scores"][0]["label"] for result in results} == {"a cat"}
+
+
+def test_the_openai_example_finds_the_cat(server):
+    code = block("python", "from openai").replace("http://127.0.0.1:7860", server)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "True"

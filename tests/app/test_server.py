@@ -13,8 +13,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from app.cli import startup
-from tests.app.conftest import PROJECT
 from tests.app.photos import photos
+from tests.app.processes import PROJECT
 from tests.images import png_header
 
 pytestmark = pytest.mark.model
@@ -60,13 +60,6 @@ def test_one_model_and_a_template_can_be_chosen(client):
     (result,) = ask(client, path, labels, models=["lit-mini"], template="a photo of {label}")["results"]
     assert result["model"] == "lit-mini"
     assert result["scores"][0]["label"] == answer
-
-
-def test_the_endpoint_keeps_its_name_and_parameters(client):
-    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert list(endpoints) == ["/zero_shot"]
-    names = [parameter["parameter_name"] for parameter in endpoints["/zero_shot"]["parameters"]]
-    assert names == ["image", "labels", "template", "models", "engine"]
 
 
 @pytest.fixture(params=["text", "truncated", "bomb", "empty"])

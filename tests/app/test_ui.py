@@ -15,8 +15,8 @@ from engines.errors import InvalidInputError, QualityGateError
 from engines.factory import ENGINES
 from engines.pool import EngineKey, PooledEngine
 from engines.preparation.images import decode_image
+from engines.preparation.source import SourceImage
 from tests.fakes import FIGURES, fake_batched
-from use_cases.images import DecodedImage
 from use_cases.zero_shot import classify
 
 
@@ -37,7 +37,7 @@ class Text(html.parser.HTMLParser):
 async def cards(labels, **options):
     async with fake_batched(**options) as engine:
         (result,) = await classify(
-            PooledEngine(engine), [DecodedImage(Image.new("RGB", (8, 8), "red"), 1.0)], labels
+            PooledEngine(engine), [SourceImage.of_image(Image.new("RGB", (8, 8), "red"))], labels
         )
     reader = Text()
     reader.feed(render_cards([result]))
@@ -65,7 +65,7 @@ async def test_a_label_cannot_smuggle_in_markup_or_a_template():
     assert "<script>alert(1)</script>" in text
     assert "script" not in tags
     async with fake_batched() as engine:
-        image = DecodedImage(Image.new("RGB", (8, 8)), 0.0)
+        image = SourceImage.of_image(Image.new("RGB", (8, 8)))
         (result,) = await classify(PooledEngine(engine), [image], ["${1+1} {{x}}"])
     assert "${" not in render_cards([result])
     assert "{{" not in render_cards([result])
@@ -74,7 +74,7 @@ async def test_a_label_cannot_smuggle_in_markup_or_a_template():
 @pytest.mark.anyio
 async def test_a_model_that_cannot_answer_has_a_card_that_says_why():
     async with fake_batched() as engine:
-        image = DecodedImage(Image.new("RGB", (8, 8)), 0.0)
+        image = SourceImage.of_image(Image.new("RGB", (8, 8)))
         results = await classify(PooledEngine(engine), [image], ["red"])
     reader = Text()
     reader.feed(render_cards(results, {"lit-mini": QualityGateError("It failed its quality gate.")}))

@@ -5,11 +5,11 @@ import pytest
 
 from engines.errors import InvalidInputError
 from engines.pool import PooledEngine
+from engines.preparation.source import SourceImage
 from tests.fakes import FakeEngine, FakePool, fake_batched, fake_spec
-from use_cases.images import DecodedImage
+from use_cases.timings import STAGES
 from use_cases.zero_shot import (
     MAX_TEMPLATES,
-    STAGES,
     check_labels,
     check_templates,
     classify,
@@ -125,7 +125,7 @@ async def test_none_of_these_is_high_when_nothing_fits_and_absent_for_softmax(re
 
 @pytest.mark.anyio
 async def test_shared_time_is_divided_among_the_images(red_image):
-    images = [DecodedImage(red_image, decode_ms=1.0)] * 4
+    images = [SourceImage.of_image(red_image)] * 4
     async with fake_batched() as engine:
         results = await classify(PooledEngine(engine, 8.0), images, ["red"])
     assert [result.timings_ms["load"] for result in results] == [2.0] * 4
@@ -133,7 +133,7 @@ async def test_shared_time_is_divided_among_the_images(red_image):
 
 @pytest.mark.anyio
 async def test_templates_are_used_and_truncated_labels_are_named(red_image):
-    images = [DecodedImage(red_image, decode_ms=0.0)]
+    images = [SourceImage.of_image(red_image)]
     async with fake_batched() as engine:
         (result,) = await classify(
             PooledEngine(engine), images, ["red", "red " * 9], ["{label}", "so {label}"]

@@ -1,0 +1,98 @@
+"""Read a request's body, JSON or multipart form, into one of the schemas."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar, get_args, get_origin
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from app.api.errors import ApiError
+
+B = TypeVar("B", bound=BaseModel)
+
+_MAX_FIELDS = 5_000  # of a form: as many texts as one request may bring, and more
+
+
+async def read_body(request: Request, schema: type[B], files: str) -> B:
+    """Return the checked body of a request.
+
+    Args:
+        request: JSON, or a multipart form in which a field that may be a list can come several times.
+        schema: what it must look like.
+        files: the field of the schema that takes the form's uploads, however they are called.
+
+    Raises:
+        ApiError: 400 when it cannot be read, 415 when it is neither JSON nor a form, 422 when it does not
+            fit the schema.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        content: object = await _read_form(request, schema, files)
+    elif kind in ("application/json", ""):
+        content = _parse_json(await request.body())
+    else:
+        raise ApiError(
+            415,
+            f"The body is {kind}; send application/json or multipart/form-data.",
+            code="unsupported_media_type",
+        )
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        path, sentence = _path(problem["loc"]), problem["msg"].removeprefix("Value error, ")
+        raise ApiError(
+            422,
+            f"The parameter {path or 'body'!r} cannot be used: {sentence}.",
+            code="invalid_parameter",
+            param=path or None,
+        ) from None
+
+
+def _parse_json(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise ApiError(400, "The body is not valid JSON.", code="invalid_json") from None
+
+
+async def _read_form(request: Request, schema: type[BaseModel], files: str) -> dict[str, Any]:
+    try:
+        form = await request.form(max_fields=_MAX_FIELDS, max_files=_MAX_FIELDS)
+    except HTTPException as error:
+        raise ApiError(400, f"The form cannot be read: {error.detail}.", code="invalid_form") from None
+    content: dict[str, Any] = {}
+    uploads: list[dict[str, bytes]] = []
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            uploads.append({"image": await value.read()})
+        elif _takes_list(schema, name):
+            content.setdefault(name, []).append(value)
+        else:
+            content[name] = value
+    if uploads:
+        content[files] = [*uploads, *content.get(files, [])]
+    return content
+
+
+def _takes_list(schema: type[BaseModel], name: str) -> bool:
+    field = schema.model_fields.get(name)
+    if field is None:
+        return False
+    kinds = (field.annotation, *get_args(field.annotation))
+    return any(get_origin(kind) is list for kind in kinds)
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """Return a position as users write it, such as input[3]; pydantic's names of types are left out."""
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif not path:
+            path = part
+    return path

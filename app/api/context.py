@@ -1,0 +1,81 @@
+"""Context: what the REST routes share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+from pydantic import BaseModel
+
+from app.api.items import ItemReader
+from app.services import Services
+from app.settings import Settings
+from engines.pool import PooledEngine
+from use_cases.zero_shot import min_image_side
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_PROBLEMS = {
+    400: "not readable",
+    401: "no valid API key",
+    404: "unknown model or engine",
+    413: "too large, or too many items",
+    422: "a parameter or an item cannot be used; the message names it",
+    429: "too many requests, or the queue is full; see Retry-After",
+    503: "the model cannot be loaded, or the server is stopping",
+    504: "the deadline has passed",
+}
+_ERROR = {"schema": {"$ref": "#/components/schemas/Error"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The services, and the limits of a request."""
+
+    services: Services
+    max_images: int
+    max_texts: int
+    allow_urls: bool
+
+    @classmethod
+    def of(cls, settings: Settings, services: Services) -> Context:
+        """Take the limits from the settings."""
+        return cls(services, settings.max_images, settings.max_texts, settings.allow_urls)
+
+    def reader(self, pooled: Sequence[PooledEngine]) -> ItemReader:
+        """Return a reader of images for some engines."""
+        return ItemReader(
+            max_images=self.max_images,
+            max_texts=self.max_texts,
+            allow_urls=self.allow_urls,
+            min_side=min_image_side([each.engine.spec for each in pooled]),
+            cache=self.services.pool.worker.cache,
+        )
+
+    def counted(self, operation: str) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
+        """Return a decorator that counts the requests that a route gets, and how they end."""
+
+        def decorate(route: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+            @functools.wraps(route)
+            async def counted(*args: P.args, **kwargs: P.kwargs) -> R:
+                with self.services.metrics.request("rest", operation):
+                    return await route(*args, **kwargs)
+
+            return counted
+
+        return decorate
+
+    def documented(self, schema: type[BaseModel]) -> dict[str, Any]:
+        """Return a route's options that describe its body, which it reads itself, and its errors."""
+        reference = {"schema": {"$ref": f"#/components/schemas/{schema.__name__}"}}
+        content = {"application/json": reference, "multipart/form-data": reference}
+        return {
+            "openapi_extra": {"requestBody": {"required": True, "content": content}},
+            "responses": {
+                status: {"description": text, "content": {"application/json": _ERROR}}
+                for status, text in _PROBLEMS.items()
+            },
+        }

@@ -1,0 +1,123 @@
+"""Metrics: what the server counts, in the form that Prometheus reads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import psutil
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from engines.errors import EngineError
+from engines.pool import EnginePool, PooledEngine
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Metrics:
+    """Counters of one server; several may exist in one process."""
+
+    def __init__(self, pool: EnginePool) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "siglip_requests", "Requests by how they ended.", ["door", "operation", "outcome"],
+            registry=self._registry,
+        )  # fmt: skip
+        self._seconds = Histogram(
+            "siglip_request_seconds", "Time of whole requests.", ["door", "operation"],
+            buckets=_SECONDS, registry=self._registry,
+        )  # fmt: skip
+        self._stages = Histogram(
+            "siglip_stage_seconds", "Time of a request's stages.", ["model", "engine", "stage"],
+            buckets=_SECONDS, registry=self._registry,
+        )  # fmt: skip
+        self._in_work = Gauge("siglip_requests_in_work", "Requests in work.", registry=self._registry)
+        self._registry.register(_WorkerCollector(pool))
+
+    @contextmanager
+    def request(self, door: str, operation: str) -> Iterator[None]:
+        """Count the block as a request, and how it ends: "ok", the error's kind, or "cancelled"."""
+        start_s, outcome = time.perf_counter(), "cancelled"
+        self._in_work.inc()
+        try:
+            yield
+            outcome = "ok"
+        except Exception as error:
+            outcome = type(error).__name__ if isinstance(error, EngineError) else _kind(error)
+            raise
+        finally:
+            self._in_work.dec()
+            self._requests.labels(door, operation, outcome).inc()
+            self._seconds.labels(door, operation).observe(time.perf_counter() - start_s)
+
+    def stages(self, pooled: PooledEngine, timings_ms: Mapping[str, float]) -> None:
+        """Count the stages of one request to one engine."""
+        engine = pooled.engine
+        for stage, ms in timings_ms.items():
+            self._stages.labels(engine.spec.name, engine.engine.name, stage).observe(ms / 1000)
+
+    @property
+    def in_work(self) -> int:
+        """Return the number of requests that are not answered yet."""
+        return int(self._in_work._value.get())
+
+    def render(self) -> bytes:
+        """Return everything as Prometheus's text format."""
+        return generate_latest(self._registry)
+
+
+def _kind(error: Exception) -> str:
+    """Return a REST error's own code; other exceptions are bugs."""
+    return str(getattr(error, "code", "bug"))
+
+
+class _WorkerCollector(Collector):
+    """Reads what the workers count anyway, when somebody asks for it."""
+
+    def __init__(self, pool: EnginePool) -> None:
+        self._pool = pool
+
+    def describe(self) -> list[Metric]:
+        return []  # engines come and go
+
+    def collect(self) -> Iterator[Metric]:
+        labels = ["model", "engine", "tower"]
+        depth = GaugeMetricFamily("siglip_queue_depth", "Items that wait for an engine call.", labels=labels)
+        sizes = HistogramMetricFamily("siglip_batch_size", "Items in an engine call.", labels=labels)
+        seconds = CounterMetricFamily("siglip_infer_seconds", "Time in engine calls.", labels=labels)
+        failed = CounterMetricFamily(
+            "siglip_failed_items", "Items on which the engine failed.", labels=labels
+        )
+        retried = CounterMetricFamily(
+            "siglip_retried_batches", "Batches tried again item by item.", labels=labels
+        )
+        restarts = CounterMetricFamily(
+            "siglip_worker_restarts", "Worker parts that failed, died or hung.", labels=labels[:2]
+        )
+        for key, pooled in self._pool.running.items():
+            restarts.add_metric([*key], pooled.engine.restarts)
+            for tower, batcher in pooled.engine.batchers.items():
+                stats, names = batcher.stats, [*key, tower]
+                depth.add_metric(names, batcher.queue_size)
+                seconds.add_metric(names, stats.infer_s)
+                failed.add_metric(names, stats.failed_items)
+                retried.add_metric(names, stats.retried_batches)
+                sizes.add_metric(names, _buckets(stats.batch_sizes), stats.items)
+        yield from (depth, sizes, seconds, failed, retried, restarts)
+        cache = self._pool.worker.cache
+        yield CounterMetricFamily("siglip_cache_hits", "Embeddings found in the cache.", value=cache.hits)
+        yield CounterMetricFamily("siglip_cache_misses", "Embeddings not found there.", value=cache.misses)
+        yield GaugeMetricFamily("siglip_cache_bytes", "Memory of the cache.", value=cache.num_bytes)
+        rss = psutil.Process().memory_info().rss
+        yield GaugeMetricFamily("siglip_resident_memory_bytes", "Memory of this process.", value=rss)
+
+
+def _buckets(sizes: Mapping[int, int]) -> list[tuple[str, float]]:
+    """Return cumulative counts of calls by their size."""
+    bounds = [(str(bound), bound) for bound in _BATCH_SIZES] + [("+Inf", max([*sizes, 0]))]
+    return [(name, float(sum(n for size, n in sizes.items() if size <= bound))) for name, bound in bounds]

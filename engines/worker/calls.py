@@ -1,0 +1,78 @@
+"""What a batcher needs to call an engine: limits, towers, threads, and the rows that come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.worker.thread import EngineThread
+
+T = TypeVar("T")
+Run = Callable[[Sequence[T]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatcherLimits:
+    """What bounds a batcher."""
+
+    max_batch_size: int = 16  # items per engine call
+    max_wait_ms: float = 2.0  # the longest that the queue is held back for company, where that pays
+    max_queue_size: int = 1024  # waiting items before OverloadedError
+    target_p95_ms: float = 1000.0  # what 95 of 100 requests should not exceed
+    call_timeout_s: float = 60.0  # an engine call that takes longer counts as hanging
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the engine made of one item, and what its call took."""
+
+    value: NDArray[np.float32]  # [dim], or [tokens, hidden] of patches
+    call_number: int  # items of one engine call share it
+    batch_size: int
+    infer_ms: float  # of the whole engine call
+
+
+@dataclass(slots=True)
+class Tower(Generic[T]):
+    """The calls that a batcher may make. The parallel one appears later, if the engine has one at all."""
+
+    run: Run[T]  # one row for each item, in order; computes on all cores
+    run_parallel: Run[T] | None = None  # the same on one core, safe to call from several threads
+
+
+@dataclass(slots=True)
+class EngineThreads:
+    """The threads that an engine's batchers share: one for serial calls, one a core for parallel ones."""
+
+    serial: EngineThread
+    parallel: tuple[EngineThread, ...]
+    idle: list[EngineThread]  # of the parallel ones
+
+    @classmethod
+    def named(cls, name: str, cores: int) -> EngineThreads:
+        """Make them; none runs before its first call."""
+        parallel = tuple(EngineThread(f"{name}/{core}") for core in range(cores))
+        return cls(EngineThread(name), parallel, list(parallel))
+
+    @property
+    def deaths(self) -> int:
+        """Return how many times one of them ended of itself."""
+        return sum(thread.deaths for thread in (self.serial, *self.parallel))
+
+    def take(self, *, parallel: bool) -> EngineThread:
+        """Return the thread for one call; there is one for each core that a caller holds."""
+        return self.idle.pop() if parallel else self.serial
+
+    def give_back(self, thread: EngineThread) -> None:
+        """Take a thread back when its call is over."""
+        if thread is not self.serial:
+            self.idle.append(thread)
+
+    def close(self) -> None:
+        """Let them end after the calls that they are in."""
+        for thread in (self.serial, *self.parallel):
+            thread.close()

@@ -1,0 +1,168 @@
+"""BatchPolicy: how many items the next engine call takes, on how many cores, and whether to wait for more."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from typing import NamedTuple
+
+SAMPLES_NEEDED = 3  # before a time counts as known; the first call with a new shape is always slow
+_SAMPLES_KEPT = 9
+_STALE_AFTER = 500  # calls; then an arm is tried once more, because machines change
+_AS_GOOD = 0.97  # of the best rate: less than a measurement's noise, so the quicker answer wins
+_AS_QUICK = 1.1  # times a single item's time: what a call may take whatever the target is
+DEMAND_FOR_PARALLEL = 0.75  # items in the system for each core, from which parallel calls can fill the cores
+
+
+class Arm(NamedTuple):
+    """One way to make an engine call."""
+
+    parallel: bool  # on one core, beside other such calls; else alone on all cores
+    size: int  # items, a power of two
+
+
+class _Record:
+    """What one arm took lately."""
+
+    def __init__(self) -> None:
+        self.times_ms: deque[float] = deque(maxlen=_SAMPLES_KEPT)
+        self.last_seen = 0
+
+
+class BatchPolicy:
+    """Learns an engine's time for each batch size and picks the best of them; pure, knows no clock.
+
+    Batch sizes are powers of two, so that a runtime sees few shapes. A call is either serial, alone on
+    all cores, which answers soonest, or parallel, one of several on a core each, which on most
+    engines gets more done. Sizes and parallel calls are tried when there is enough to do, smallest
+    first, and no further than they pay; whatever is within a few per cent of the best rate counts as
+    equal, and then the shorter call wins. So an engine that gains nothing from company never waits for it.
+    """
+
+    def __init__(self, *, cores: int, max_batch_size: int, target_p95_ms: float) -> None:
+        """Know nothing yet.
+
+        Args:
+            cores: parallel calls at a time.
+            max_batch_size: items per call.
+            target_p95_ms: what 95 of 100 requests should not exceed; an item may wait for one call
+                and run in the next, so a call may take half of it.
+        """
+        self._cores = cores
+        self._sizes = [2**power for power in range(max_batch_size.bit_length())]
+        self._max_call_ms = target_p95_ms / 2
+        self._records: dict[Arm, _Record] = {}
+        self._calls = 0
+
+    def observe(self, arm: Arm, elapsed_ms: float) -> None:
+        """Learn what one call took; a parallel one only if the cores were busy meanwhile."""
+        self._calls += 1
+        record = self._records.setdefault(arm, _Record())
+        record.times_ms.append(elapsed_ms)
+        record.last_seen = self._calls
+
+    def call_ms(self, arm: Arm) -> float | None:
+        """Return the median time of an arm's last calls; None until it is known."""
+        record = self._records.get(arm)
+        if record is None or len(record.times_ms) < SAMPLES_NEEDED:
+            return None
+        return statistics.median(record.times_ms)
+
+    def rate(self, arm: Arm, items: int | None = None) -> float | None:
+        """Return the items a second of calls like this, which need not be full; None until it is known."""
+        elapsed_ms = self.call_ms(arm)
+        if elapsed_ms is None:
+            return None
+        per_call = arm.size if items is None else items
+        return 1000 * per_call * (self._cores if arm.parallel else 1) / max(elapsed_ms, 1e-6)
+
+    def choose(self, waiting: int, demand: float, *, parallel: bool) -> Arm:
+        """Return how to call the engine now.
+
+        Args:
+            waiting: items in the queue, at least one.
+            demand: items in the queue and in calls, now or on average over the last moments.
+            parallel: whether the engine can make parallel calls.
+        """
+        arms = [Arm(False, size) for size in self._usable_sizes(waiting)]
+        if parallel and demand >= DEMAND_FOR_PARALLEL * self._cores:
+            share = -(-waiting // self._cores)
+            arms += [Arm(True, size) for size in self._usable_sizes(share)]
+        return self._untried(arms) or self._best(arms, waiting)
+
+    def sizes_from(self, arm: Arm) -> list[int]:
+        """Return the batch sizes up to an arm's, smallest first."""
+        return [size for size in self._sizes if size <= arm.size]
+
+    def wait_ms(self, waiting: int, gap_ms: float) -> float:
+        """Return how long it pays to hold the queue back for one more item.
+
+        That is what a call of twice the size saves each of the two over one after the other, if
+        somebody is likely to come within that time; a client that waits for its answer never is.
+
+        Args:
+            waiting: items in the queue.
+            gap_ms: the usual time between two arrivals.
+        """
+        size = self._usable_sizes(waiting)[-1]
+        single, double = self.call_ms(Arm(False, size)), self.call_ms(Arm(False, 2 * size))
+        if single is None or double is None:
+            return 0.0
+        saved_ms = 1.5 * single - double  # alone they would take 1 and 2 calls, 1.5 on average
+        pays = double < 2 * single * _AS_GOOD and gap_ms < saved_ms and double <= self._max_call_ms
+        return saved_ms if pays else 0.0
+
+    def _usable_sizes(self, items: int) -> list[int]:
+        return [size for size in self._sizes if size <= items] or self._sizes[:1]
+
+    def _untried(self, arms: list[Arm]) -> Arm | None:
+        """Return an arm to learn about, if its smaller kin give hope that it is worth it."""
+        for arm in arms:
+            record = self._records.get(arm)
+            known = self.call_ms(arm) is not None
+            stale = record is not None and self._calls - record.last_seen > _STALE_AFTER
+            if (not known or stale) and self._is_promising(arm):
+                return arm
+        return None
+
+    def _is_promising(self, arm: Arm) -> bool:
+        if arm.size == 1:
+            return True
+        half_ms = self.call_ms(Arm(arm.parallel, arm.size // 2))
+        if half_ms is None:
+            return False
+        quarter_ms = self.call_ms(Arm(arm.parallel, arm.size // 4)) if arm.size > 2 else None
+        if quarter_ms is None:
+            return True
+        forecast_ms = half_ms + 2 * (half_ms - quarter_ms)  # each item more takes about the same
+        return half_ms * _AS_GOOD <= 2 * quarter_ms and forecast_ms <= self._allowed_ms(arm)
+
+    def _best(self, arms: list[Arm], waiting: int) -> Arm:
+        known = {arm: rate for arm in arms if (rate := self.rate(arm)) is not None}
+        in_time = {arm: rate for arm, rate in known.items() if self._is_in_time(arm)}
+        candidates = in_time or known
+        if not candidates:
+            return arms[0]
+        enough = max(candidates.values()) * _AS_GOOD
+        arm = min((arm for arm, rate in candidates.items() if rate >= enough), key=self._known_ms)
+        return self._padded(arm, waiting)
+
+    def _padded(self, arm: Arm, waiting: int) -> Arm:
+        """Return the next size up where one call that is not full beats a full one and the rest."""
+        if arm.parallel or not arm.size < waiting < 2 * arm.size:
+            return arm
+        larger = Arm(False, 2 * arm.size)
+        rate, full_rate = self.rate(larger, waiting), self.rate(arm)
+        pays = rate is not None and full_rate is not None and rate > full_rate and self._is_in_time(larger)
+        return larger if pays else arm
+
+    def _is_in_time(self, arm: Arm) -> bool:
+        return arm.size == 1 or self._known_ms(arm) <= self._allowed_ms(arm)
+
+    def _allowed_ms(self, arm: Arm) -> float:
+        """Return the longest that a call may take; where one item takes too long, no less than it takes."""
+        return max(self._max_call_ms, _AS_QUICK * self._known_ms(Arm(arm.parallel, 1)))
+
+    def _known_ms(self, arm: Arm) -> float:
+        elapsed_ms = self.call_ms(arm)
+        return float("inf") if elapsed_ms is None else elapsed_ms

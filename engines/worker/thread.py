@@ -1,0 +1,113 @@
+"""EngineThread: a thread that makes engine calls, and may be left behind when one never ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from engines.errors import InferenceError
+
+R = TypeVar("R")
+
+
+class _Call(NamedTuple):
+    run: Callable[[], object]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[tuple[object, float]]
+
+
+class EngineThread:
+    """Runs one call after the other off the event loop.
+
+    The thread starts with its first call and starts again when it has died. Unlike an executor's it
+    does not keep the process alive: a call that hangs in native code cannot be ended, only left.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self.deaths = 0  # times that the thread ended of itself
+
+    async def call(self, run: Callable[[], R], timeout_s: float) -> tuple[R, float]:
+        """Return what `run` returns and the milliseconds that it took.
+
+        Raises:
+            InferenceError: when it takes longer than the timeout; the thread is left behind with it, and
+                the next call gets a new one.
+            Exception: what `run` raises.
+        """
+        self._start()
+        loop = asyncio.get_running_loop()
+        call = _Call(run, loop, loop.create_future())
+        self._calls.put(call)
+        try:
+            done, _ = await asyncio.wait([call.future], timeout=timeout_s)
+            if not done:
+                self.close()
+                raise StalledError(
+                    f"The engine did not answer within {timeout_s:g} s and was started again; try once more."
+                )
+            result, elapsed_ms = call.future.result()
+        except ThreadEndedError:  # it may still look alive for a moment, but takes no more calls
+            self.deaths += 1
+            self.close()
+            raise
+        finally:
+            call.future.cancel()  # what comes after all is for nobody
+        return result, elapsed_ms  # type: ignore[return-value]  # the queue forgets the type
+
+    def close(self) -> None:
+        """Let the thread end after the call that it may be in."""
+        self._calls.put(None)
+        self._calls, self._thread = queue.SimpleQueue(), None
+
+    def _start(self) -> None:
+        if self._thread is not None:
+            return
+        self._calls = queue.SimpleQueue()
+        thread = threading.Thread(target=_work, args=(self._calls,), name=self._name, daemon=True)
+        thread.start()
+        self._thread = thread
+
+
+class StalledError(InferenceError):
+    """An engine call did not end in time."""
+
+
+class ThreadEndedError(InferenceError):
+    """An engine call ended its thread."""
+
+
+def _work(calls: queue.SimpleQueue[_Call | None]) -> None:
+    while (call := calls.get()) is not None:
+        start_s = time.perf_counter()
+        try:
+            result = call.run()
+        except Exception as error:
+            _settle(call, error=error)
+        except BaseException:  # SystemExit and its like end a thread, but nobody may wait for ever
+            _settle(call, error=ThreadEndedError("The engine's thread ended on this request; try once more."))
+            return
+        else:
+            _settle(call, result=(result, (time.perf_counter() - start_s) * 1000))
+
+
+def _settle(
+    call: _Call, *, result: tuple[object, float] | None = None, error: Exception | None = None
+) -> None:
+    def settle() -> None:
+        if call.future.done():
+            return
+        if error is not None:
+            call.future.set_exception(error)
+        elif result is not None:
+            call.future.set_result(result)
+
+    with contextlib.suppress(RuntimeError):  # the caller may be gone with its event loop
+        call.loop.call_soon_threadsafe(settle)

@@ -1,0 +1,49 @@
+"""A real server around an engine that misbehaves on request: run as a script, like app.py.
+
+A text's words decide: "raise" fails, "hang" never answers, "die" ends the engine's thread, "slow"
+takes a second. Everything else is embedded as its colours; so are images.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent.parent))
+
+from app.main import main
+from engines import pool
+from engines.base import Tokens
+from tests.fakes import COLOURS, FakeEngine, FakePreprocessor, fake_spec
+
+WORDS = (*COLOURS, "other", "raise", "hang", "die", "slow")
+
+
+class Preprocessor(FakePreprocessor):
+    def prepare_text(self, text):
+        words = text.split()
+        ids = tuple(WORDS.index(word) if word in WORDS else 3 for word in words)
+        return Tokens(ids[: self.spec.context_length], truncated=len(words) > self.spec.context_length)
+
+
+class FaultyEngine(FakeEngine):
+    def embed_tokens(self, tokens):
+        asked = {WORDS[token] for text in tokens for token in text.ids}
+        if "raise" in asked:
+            raise RuntimeError("kernel broke")
+        if "hang" in asked:
+            time.sleep(1000)
+        if "die" in asked:
+            raise SystemExit
+        if "slow" in asked:
+            time.sleep(1)
+        colours = [Tokens(tuple(min(token, 3) for token in text.ids), text.truncated) for text in tokens]
+        return super().embed_tokens(colours)
+
+
+pool.resolve_model = lambda name, options: fake_spec(name)
+pool.load_engine = lambda spec, engine, options: FaultyEngine(spec)
+pool.Preprocessor = Preprocessor
+pool.engine_identity = lambda spec, engine: f"{spec.name}/{engine}"
+
+if __name__ == "__main__":
+    raise SystemExit(main(["--models", "colours", "--engine", "onnx-fp32", *sys.argv[1:]]))

@@ -1,0 +1,142 @@
+"""Who gets the cores, in which order, and that none is ever lost."""
+
+import asyncio
+import random
+
+import pytest
+
+from engines.worker.cores import CoreSlots
+
+pytestmark = pytest.mark.anyio
+
+
+def ask(slots, need):
+    """Start to acquire slots: a number of them, or what a function says."""
+    return asyncio.ensure_future(slots.acquire(need if callable(need) else lambda: need))
+
+
+async def settle():
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def test_free_slots_are_granted_at_once_and_come_back():
+    slots = CoreSlots(2)
+    assert await slots.acquire(lambda: 2) == 2
+    assert slots.busy == 2
+    slots.release(2)
+    assert slots.busy == 0
+
+
+async def test_first_come_first_served_even_where_a_later_one_would_fit():
+    slots = CoreSlots(2)
+    held = await slots.acquire(lambda: 1)
+    large, small = ask(slots, 2), ask(slots, 1)
+    await settle()
+    assert (large.done(), small.done()) == (False, False)
+    slots.release(held)
+    await settle()
+    assert (large.done(), small.done()) == (True, False)
+    slots.release(await large)
+    assert await small == 1
+
+
+async def test_a_waiter_is_asked_again_what_it_needs_when_something_changes():
+    slots = CoreSlots(2)
+    await slots.acquire(lambda: 1)
+    needs = [2]
+    waiter = ask(slots, lambda: needs[-1])
+    await settle()
+    assert not waiter.done()
+    needs.append(1)
+    slots.reconsider()
+    assert await waiter == 1
+
+
+async def test_who_needs_nothing_any_more_does_not_hold_up_the_next():
+    slots = CoreSlots(1)
+    held = await slots.acquire(lambda: 1)
+    needs = [1]
+    first, second = ask(slots, lambda: needs[-1]), ask(slots, 1)
+    await settle()
+    needs.append(0)
+    slots.release(held)
+    assert (await first, await second) == (0, 1)
+
+
+async def test_a_waiter_that_is_cancelled_lets_the_next_one_through():
+    slots = CoreSlots(2)
+    await slots.acquire(lambda: 1)
+    large, small = ask(slots, 2), ask(slots, 1)
+    await settle()
+    large.cancel()
+    assert await small == 1
+    assert slots.busy == 2
+
+
+async def test_slots_come_back_when_a_waiter_is_cancelled_after_the_grant():
+    slots = CoreSlots(1)
+    held = await slots.acquire(lambda: 1)
+    waiter = ask(slots, 1)
+    await settle()
+    slots.release(held)  # granted, but the task has not run since
+    assert slots.busy == 1
+    waiter.cancel()
+    await settle()
+    assert waiter.cancelled()
+    assert slots.busy == 0
+
+
+async def test_slots_are_not_given_to_a_waiter_that_was_cancelled_a_moment_ago():
+    slots = CoreSlots(1)
+    held = await slots.acquire(lambda: 1)
+    waiter, next_one = ask(slots, 1), ask(slots, 1)
+    await settle()
+    waiter.cancel()
+    slots.release(held)  # before the cancelled task has run
+    assert await next_one == 1
+    assert waiter.cancelled()
+    assert slots.busy == 1
+
+
+async def test_a_waiter_that_cannot_say_what_it_needs_fails_alone():
+    slots = CoreSlots(1)
+    held = await slots.acquire(lambda: 1)
+    needs = {"cores": 1}
+    broken, fine = ask(slots, lambda: needs["cores"]), ask(slots, 1)
+    await settle()
+    needs.clear()
+    slots.release(held)
+    with pytest.raises(KeyError):
+        await broken
+    assert await fine == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_no_slot_is_lost_or_granted_twice_whatever_happens(seed):
+    chance = random.Random(seed)
+    slots = CoreSlots(3)
+    held = 0
+
+    async def work():
+        nonlocal held
+        count = await slots.acquire(lambda: chance.randint(0, 3))
+        try:
+            held += count
+            assert held <= 3
+            for _ in range(chance.randint(0, 3)):
+                await asyncio.sleep(0)
+        finally:
+            held -= count
+            slots.release(count)
+
+    tasks = [asyncio.ensure_future(work()) for _ in range(300)]
+    while not all(task.done() for task in tasks):
+        await asyncio.sleep(0)
+        for task in chance.sample(tasks, 3):
+            task.cancel()
+        slots.reconsider()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(result is None or isinstance(result, asyncio.CancelledError) for result in results)
+    assert any(result is None for result in results)
+    assert slots.busy == held == 0

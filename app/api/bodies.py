@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, TypeVar, get_args, get_origin
 
+import orjson
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
@@ -55,8 +55,8 @@ async def read_body(request: Request, schema: type[B], files: str) -> B:
 
 def _parse_json(body: bytes) -> object:
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
+        return orjson.loads(body)  # several times as fast as json, which counts for images in base64
+    except orjson.JSONDecodeError:
         raise ApiError(400, "The body is not valid JSON.", code="invalid_json") from None
 
 

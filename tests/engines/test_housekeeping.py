@@ -86,5 +86,6 @@ def test_memory_is_freed_where_the_c_library_has_no_way_to_give_it_back(monkeypa
     def cdll(name):
         raise failure(name)
 
+    monkeypatch.setattr(housekeeping.gc, "collect", lambda: 0)
     monkeypatch.setattr(housekeeping.ctypes, "CDLL", cdll)
     free_memory()

@@ -1,0 +1,79 @@
+"""Comparisons in rounds, against a server that answers at once and a worker that pretends."""
+
+from dataclasses import asdict
+
+import pytest
+
+from app.cli.load_table import load_table
+from engines.errors import BackendUnavailableError
+from tests.stub_server import serving
+from use_cases.load.connection import LoadTestError
+from use_cases.load.plan import LoadPlan
+from use_cases.load.run import fewest_clean_rounds, run_load_test
+from use_cases.load.server import Server
+from use_cases.load.tables import load_tables
+
+ANSWERS = {
+    "models": (200, b'{"data": [{"id": "m"}]}'),
+    "embeddings": (200, b'{"engine": "e"}'),
+    "classify": (200, b'{"timings_ms": {"decode": 2.0, "infer": 0.0}}'),
+    "metrics": (200, b"siglip_resident_memory_bytes 3.4e+08"),
+}
+LOOP = {"best": "parallel x 1", "work_per_s": 50.0, "engine_per_s": 80.0, "call_ms": 20.0, "prepare_ms": 5.0}
+RATES = {"adaptive": 38.0, "serial x 1": 40.0, "parallel x 4": 30.0}
+PLAN = LoadPlan(clients=(2,), seconds=0.2, rounds=2, sweep=True)
+
+
+def fake_worker(job):
+    assert (job["model"], job["engine"]) == ("m", "e")
+    found = {"load_loop": LOOP, "load_policies": {"rates": RATES}}[job["task"]]
+    return {**found, "foreign_cores": 0.0}
+
+
+def run(worker=fake_worker, **answers):
+    with serving(**ANSWERS | answers) as (_, address):
+        return run_load_test(
+            Server(address=address, model="m"), PLAN, model="public", source="m", worker=worker
+        )
+
+
+def test_every_quantity_has_its_rounds_and_what_it_is_made_of():
+    levels, comparisons = run()
+    assert [level.clients for level in levels] == [2]
+    found = {each.measurement: each for each in comparisons}
+    assert list(found) == ["overhead", "lone", "repeat", "labels", "policy"]
+    assert {each.value.num_rounds for each in comparisons} == {2}
+    assert {(each.model, each.engine) for each in comparisons} == {("public", "e")}
+    rate = found["overhead"].parts["http_requests_per_s"].rounds[0]
+    assert found["overhead"].value.rounds[0] == pytest.approx(1 - rate / 50)
+    p50_ms = found["lone"].parts["p50_ms"].rounds[0]
+    assert found["lone"].value.rounds[0] == p50_ms  # the engine took no time
+    assert found["lone"].parts["beside_loop_call_ms"].rounds[0] == p50_ms - 20
+    assert found["policy"].value.median == 38 / 40
+    assert found["policy"].note == "best fixed: serial x 1"
+    assert fewest_clean_rounds(comparisons) <= 2
+    table = load_table(levels, comparisons)
+    assert "policy: 0.95 x the best fixed policy's rate" in table
+    rows = [asdict(row) for row in (*levels, *comparisons)]
+    assert "| policy | serial x 1 | 40.00 |" in load_tables(rows)
+
+
+def test_a_model_that_is_only_on_the_server_leaves_the_rest_to_be_compared():
+    def worker(job):
+        raise BackendUnavailableError("No model 'm' here.")
+
+    levels, comparisons = run(worker)
+    found = {each.measurement: each for each in comparisons}
+    assert found["overhead"].reason == found["policy"].reason == "No model 'm' here."
+    assert found["repeat"].value.num_rounds == 2
+    assert "beside_loop_call_ms" not in found["lone"].parts
+    assert "overhead: not available: No model 'm' here." in load_table(levels, comparisons)
+    rows = [asdict(row) for row in (*levels, *comparisons)]
+    assert "| - | - | of the loop's rate lost | No model 'm' here. |" in load_tables(rows)
+
+
+def test_a_server_that_refuses_ends_the_test():
+    with pytest.raises(LoadTestError, match="No request was answered well"):
+        run(classify=(429, b"{}"))
+    with pytest.raises(LoadTestError, match="The server refused a request: Too many"):
+        run(classify=(429, b'{"error": {"message": "Too many."}}'), mix={"embed": 1})

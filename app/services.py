@@ -12,7 +12,8 @@ from engines.checkpoints.registry import default_models
 from engines.errors import InvalidInputError, QualityGateError, UnknownModelError
 from engines.factory import EngineOptions
 from engines.health import EngineHealth
-from engines.pool import EngineKey, EnginePool, PooledEngine
+from engines.loading import EngineKey
+from engines.pool import EnginePool, PooledEngine
 from engines.quality import Quality
 from engines.worker.cache import EmbeddingCache
 from engines.worker.shared import Worker

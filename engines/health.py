@@ -49,7 +49,7 @@ def read_health(model: str, engine: BatchedEngine, canary: Canary, max_canary_ag
         problem = f"no engine call has ended for {silent_s:.0f} s"
     elif canary.is_outdated:
         problem = problem or "the worker was started again and has not been checked since"
-    elif canary_age_s > max_canary_age_s:
+    elif now_s - max(canary.passed_s, canary.postponed_s) > max_canary_age_s:
         problem = problem or f"the last canary that matched is {canary_age_s:.0f} s old"
     return EngineHealth(
         model=model,

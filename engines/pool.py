@@ -6,34 +6,25 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import NamedTuple
 
-from engines.base import Engine
 from engines.errors import EngineClosedError
-from engines.factory import ENGINES, EngineOptions, load_engine, resolve_engine, resolve_model
+from engines.factory import EngineOptions
 from engines.health import EngineHealth, read_health
 from engines.housekeeping import PoolLimits, free_memory, too_many
-from engines.identity import engine_identity
+from engines.loading import EngineKey, EngineLoader, Loaded
 from engines.models import ModelSpec
-from engines.preparation.preprocess import Preprocessor
-from engines.quality import Quality, read_quality
+from engines.quality import Quality
 from engines.worker.batched_engine import BatchedEngine
-from engines.worker.canary import Canary, CanaryInput, warm_up
+from engines.worker.canary import Canary
 from engines.worker.shared import Worker
 
 logger = logging.getLogger(__name__)
 
 _HOUSEKEEPING_S = 1.0  # between two looks at the running engines
-
-
-class EngineKey(NamedTuple):
-    """A model on an engine."""
-
-    model: str
-    engine: str
 
 
 class PooledEngine(NamedTuple):
@@ -42,14 +33,6 @@ class PooledEngine(NamedTuple):
     engine: BatchedEngine
     load_ms: float = 0.0  # 0.0 when it was ready: a warm start
     quality: Quality | None = None  # None for float32, and where it was not measured
-
-
-class _Loaded(NamedTuple):
-    engine: Engine
-    preprocessor: Preprocessor
-    quality: Quality | None
-    canary: CanaryInput
-    identity: str
 
 
 @dataclass(slots=True)
@@ -68,10 +51,9 @@ class _Running:
 class EnginePool:
     """Keeps one running BatchedEngine for each pair of model and engine.
 
-    Loading runs in a thread of its own, one engine after the other, and warms the engine up. A
-    failed load reaches everyone who waits for it and is tried again at the next request.
-    `start_loading` may be called from anywhere, even before there is an event loop; all other
-    methods belong to one event loop.
+    Engines are loaded in the background, one after the other. A failed load reaches everyone who
+    waits for it and is tried again at the next request. `start_loading` may be called from
+    anywhere, even before there is an event loop; all other methods belong to one event loop.
     """
 
     def __init__(
@@ -89,12 +71,8 @@ class EnginePool:
         """
         self.worker = worker or Worker()
         self.limits = limits or PoolLimits()
-        self._options = options or EngineOptions()
-        self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine-loader")
-        self._resolve = cache(partial(resolve_model, options=self._options))
-        # A model's default stays the same while the server runs, whatever is built meanwhile.
-        self._resolve_default = cache(self._default)
-        self._loading: dict[EngineKey, Future[_Loaded]] = {}
+        self._loader = EngineLoader(options or EngineOptions())
+        self._loading: dict[EngineKey, Future[Loaded]] = {}
         self._running: dict[EngineKey, _Running] = {}
         self._failures: dict[EngineKey, str] = {}
         self._unloaded: set[EngineKey] = set()
@@ -113,7 +91,7 @@ class EnginePool:
             UnknownModelError: when a model or the engine is not known.
             InvalidInputError: when a folder is not a checkpoint or the engine cannot run a model.
         """
-        for key in [self._key(model, engine) for model in models]:
+        for key in [self._loader.key(model, engine) for model in models]:
             self._start(key).add_done_callback(partial(self._note_failure, key))
 
     async def get(self, model: str, engine: str | None = None) -> PooledEngine:
@@ -147,7 +125,7 @@ class EnginePool:
         for known in self._running:  # resolving reads files the first time, so it happens in a thread
             if known.model == model and known.engine == engine:
                 return known
-        return await asyncio.to_thread(self._key, model, engine)
+        return await asyncio.to_thread(self._loader.key, model, engine)
 
     def is_ready(self, key: EngineKey) -> bool:
         """Tell whether `get` would answer at once."""
@@ -161,12 +139,11 @@ class EnginePool:
             UnknownModelError: when the model is not known.
             InvalidInputError: when its folder is not a checkpoint.
         """
-        return await asyncio.to_thread(self._resolve, model)
+        return await asyncio.to_thread(self._loader.resolve, model)
 
     async def quality(self, key: EngineKey) -> Quality | None:
         """Return how close a quantized engine is to float32, if that was measured."""
-        spec, folder = self._resolve(key.model), self._options.folder
-        return await asyncio.to_thread(read_quality, spec, key.engine, folder)
+        return await asyncio.to_thread(self._loader.quality, key)
 
     def health(self, key: EngineKey) -> EngineHealth:
         """Return whether an engine answers."""
@@ -210,7 +187,7 @@ class EnginePool:
         self._running.clear()
         for each in running:
             await each.stop()
-        await asyncio.to_thread(self._loader.shutdown, cancel_futures=True)
+        await asyncio.to_thread(self._loader.close)
         if self.worker.texts is not None:
             self.worker.texts.close()
 
@@ -269,31 +246,14 @@ class EnginePool:
         if keys:
             await asyncio.to_thread(free_memory)
 
-    def _key(self, model: str, engine: str | None) -> EngineKey:
-        if engine is None:
-            return EngineKey(model, self._resolve_default(model))
-        return EngineKey(model, resolve_engine(self._resolve(model), engine))
-
-    def _default(self, model: str) -> str:
-        return resolve_engine(self._resolve(model), None, self._options)
-
-    def _start(self, key: EngineKey) -> Future[_Loaded]:
+    def _start(self, key: EngineKey) -> Future[Loaded]:
         if self._closed:
             raise EngineClosedError("The server is stopping.")
         if key not in self._loading:
-            self._loading[key] = self._loader.submit(self._load, key)
+            self._loading[key] = self._loader.submit(key)
         return self._loading[key]
 
-    def _load(self, key: EngineKey) -> _Loaded:
-        spec = self._resolve(key.model)
-        engine = load_engine(spec, key.engine, self._options)
-        measured = ENGINES[key.engine].gate is not None
-        quality = read_quality(spec, key.engine, self._options.folder) if measured else None
-        preprocessor = Preprocessor(spec)
-        canary = warm_up(engine, preprocessor)
-        return _Loaded(engine, preprocessor, quality, canary, engine_identity(spec, key.engine))
-
-    def _note_failure(self, key: EngineKey, loading: Future[_Loaded]) -> None:
+    def _note_failure(self, key: EngineKey, loading: Future[Loaded]) -> None:
         if not loading.cancelled() and (error := loading.exception()):
             self._failures[key] = str(error)
             logger.error("Loading %s on %s failed: %s", key.model, key.engine, error)

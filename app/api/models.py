@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from app.api.context import Context
 from app.api.errors import ApiError
 from engines.factory import ENGINES
-from engines.pool import EngineKey
+from engines.loading import EngineKey
 
 
 def build_models_router(context: Context) -> APIRouter:

@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping, Sequence
 
 from engines.factory import ENGINES
-from engines.pool import EngineKey
+from engines.loading import EngineKey
 from engines.quality import Quality
 
 BEST = ""  # the choice that leaves the engine to the server

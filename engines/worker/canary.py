@@ -52,6 +52,7 @@ class Canary:
         self._given = given
         self._restarts = engine.restarts
         self.passed_s = time.monotonic()
+        self.postponed_s = 0.0  # when the queue was full last; then nothing is known
         self.problem: str | None = None  # of the last check
 
     @property
@@ -60,12 +61,13 @@ class Canary:
         return self._engine.restarts > self._restarts
 
     async def check(self) -> None:
-        """Embed the canary and compare it; a full queue says nothing about the engine and changes nothing."""
+        """Embed the canary and compare it; a full queue says nothing about the engine."""
         restarts = self._engine.restarts
         try:
             (image,) = await self._engine.images.submit([self._given.pixels])
             (text,) = await self._engine.texts.submit([self._given.tokens])
         except OverloadedError:
+            self.postponed_s = time.monotonic()
             return
         except EngineError as error:
             self.problem = f"the canary failed: {error}"

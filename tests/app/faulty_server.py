@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 from app.main import main
-from engines import pool
+from engines import loading
 from engines.base import Tokens
 from tests.fakes import COLOURS, FakeEngine, FakePreprocessor, fake_spec
 
@@ -40,10 +40,10 @@ class FaultyEngine(FakeEngine):
         return super().embed_tokens(colours)
 
 
-pool.resolve_model = lambda name, options: fake_spec(name)
-pool.load_engine = lambda spec, engine, options: FaultyEngine(spec)
-pool.Preprocessor = Preprocessor
-pool.engine_identity = lambda spec, engine: f"{spec.name}/{engine}"
+loading.resolve_model = lambda name, options: fake_spec(name)
+loading.load_engine = lambda spec, engine, options: FaultyEngine(spec)
+loading.Preprocessor = Preprocessor
+loading.engine_identity = lambda spec, engine: f"{spec.name}/{engine}"
 
 if __name__ == "__main__":
     raise SystemExit(main(["--models", "colours", "--engine", "onnx-fp32", *sys.argv[1:]]))

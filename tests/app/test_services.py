@@ -6,7 +6,8 @@ from app import services as services_module
 from app.services import Services, build_pool, build_services
 from app.settings import Settings
 from engines.errors import InvalidInputError, QualityGateError, UnknownModelError
-from engines.pool import EngineKey, EnginePool
+from engines.loading import EngineKey
+from engines.pool import EnginePool
 from tests.fakes import FakePool, fake_spec
 
 pytestmark = pytest.mark.anyio
@@ -65,5 +66,5 @@ async def test_the_best_models_at_hand_are_offered_unless_some_are_named(monkeyp
 @pytest.mark.parametrize("download", [True, False])
 async def test_downloads_can_be_forbidden(download):
     pool = build_pool(Settings(download=download))
-    assert pool._options.allow_download is download
+    assert pool._loader._options.allow_download is download
     await pool.close()

@@ -13,7 +13,8 @@ from app.ui.uploads import uploaded_file
 from app.ui.zero_shot_tab import example_rows
 from engines.errors import InvalidInputError, QualityGateError
 from engines.factory import ENGINES
-from engines.pool import EngineKey, PooledEngine
+from engines.loading import EngineKey
+from engines.pool import PooledEngine
 from engines.preparation.images import decode_image
 from engines.preparation.source import SourceImage
 from tests.fakes import FIGURES, fake_batched

@@ -84,6 +84,14 @@ async def test_a_canary_that_has_not_passed_for_long_is_a_problem():
         assert (health.state, health.problem) == ("stalled", "the last canary that matched is 61 s old")
 
 
+async def test_a_queue_that_stays_full_is_no_problem_of_the_engine():
+    async with fake_batched() as batched:
+        canary = canary_of(batched)
+        canary.passed_s -= 61
+        canary.postponed_s = canary.passed_s + 61
+        assert health_of(batched, canary, 60).is_ready
+
+
 async def test_the_problem_that_a_canary_found_is_told():
     async with fake_batched() as batched:
         canary = canary_of(batched)

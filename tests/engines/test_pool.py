@@ -6,10 +6,12 @@ import threading
 
 import pytest
 
+from engines import loading
 from engines import pool as pool_module
 from engines.errors import BackendUnavailableError, EngineClosedError
 from engines.housekeeping import PoolLimits
-from engines.pool import EngineKey, EnginePool
+from engines.loading import EngineKey
+from engines.pool import EnginePool
 from engines.worker.batched_engine import BatchedEngine
 from tests.fakes import FakeEngine, FakePreprocessor, fake_spec
 
@@ -27,11 +29,11 @@ def loads(monkeypatch):
             raise BackendUnavailableError("tower missing")
         return FakeEngine(spec)
 
-    monkeypatch.setattr(pool_module, "resolve_model", lambda name, options: fake_spec(name))
-    monkeypatch.setattr(pool_module, "load_engine", load_engine)
-    monkeypatch.setattr(pool_module, "Preprocessor", FakePreprocessor)
+    monkeypatch.setattr(loading, "resolve_model", lambda name, options: fake_spec(name))
+    monkeypatch.setattr(loading, "load_engine", load_engine)
+    monkeypatch.setattr(loading, "Preprocessor", FakePreprocessor)
     monkeypatch.setattr(pool_module, "free_memory", lambda: None)  # collecting garbage takes its time
-    monkeypatch.setattr(pool_module, "engine_identity", lambda spec, engine: f"{spec.name}/{engine}")
+    monkeypatch.setattr(loading, "engine_identity", lambda spec, engine: f"{spec.name}/{engine}")
     return loaded
 
 
@@ -51,17 +53,15 @@ async def test_loading_can_begin_before_there_is_an_event_loop(loads):
     thread = threading.Thread(target=pool.start_loading, args=[["a"]])
     thread.start()
     thread.join()
-    pool._loader.submit(lambda: None).result()  # it comes after the load
+    pool._loader._thread.submit(lambda: None).result()  # it comes after the load
     assert (await pool.get("a")).load_ms == 0  # nobody had to wait
     assert loads == [("a", "onnx-fp32")]
     await pool.close()
 
 
 async def test_one_wrong_name_starts_no_load_at_all(loads, monkeypatch):
-    resolve = pool_module.resolve_model
-    monkeypatch.setattr(
-        pool_module, "resolve_model", lambda name, options: {"a": resolve}[name](name, options)
-    )
+    resolve = loading.resolve_model
+    monkeypatch.setattr(loading, "resolve_model", lambda name, options: {"a": resolve}[name](name, options))
     with pytest.raises(KeyError):
         EnginePool().start_loading(["a", "typo"])
     assert loads == []
@@ -77,8 +77,8 @@ async def test_a_load_that_fails_in_the_background_is_logged(loads, caplog):
 async def test_a_failed_load_reaches_all_who_wait_and_is_tried_again(loads, monkeypatch):
     pool = EnginePool()
     release = threading.Event()
-    load_engine = pool_module.load_engine
-    monkeypatch.setattr(pool_module, "load_engine", lambda *a: release.wait(30) and load_engine(*a))
+    load_engine = loading.load_engine
+    monkeypatch.setattr(loading, "load_engine", lambda *a: release.wait(30) and load_engine(*a))
     waiting = [asyncio.ensure_future(pool.get("broken")) for _ in range(2)]
     while not pool._loading or len(next(iter(pool._loading.values()))._done_callbacks) < 2:
         await asyncio.sleep(0.001)
@@ -102,16 +102,16 @@ async def test_a_closed_pool_answers_nobody(loads):
 async def test_closing_during_a_load_is_told_as_such(loads, monkeypatch):
     pool = EnginePool()
     release = threading.Event()
-    load_engine = pool_module.load_engine
-    monkeypatch.setattr(pool_module, "load_engine", lambda *a: release.wait(30) and load_engine(*a))
-    loading = [asyncio.ensure_future(pool.get(name)) for name in ("a", "b")]  # "b" waits for its turn
+    load_engine = loading.load_engine
+    monkeypatch.setattr(loading, "load_engine", lambda *a: release.wait(30) and load_engine(*a))
+    waiting = [asyncio.ensure_future(pool.get(name)) for name in ("a", "b")]  # "b" waits for its turn
     while len(pool._loading) < 2:
         await asyncio.sleep(0.001)
     closing = asyncio.ensure_future(pool.close())
     while not pool._closed:
         await asyncio.sleep(0.001)
     release.set()
-    for task in loading:
+    for task in waiting:
         with pytest.raises(EngineClosedError, match="stopping"):
             await task
     await closing
@@ -147,7 +147,7 @@ async def test_what_was_loaded_in_the_background_runs_without_a_request(loads, m
 async def test_an_engine_that_a_request_put_into_service_meanwhile_is_not_loaded_twice(loads):
     pool = EnginePool()
     pool.start_loading(["a", "b"])
-    await asyncio.to_thread(pool._loader.submit(lambda: None).result)
+    await asyncio.to_thread(pool._loader._thread.submit(lambda: None).result)
     request = asyncio.ensure_future(pool._run(KEY_B))  # a moment before
     house = asyncio.ensure_future(pool.keep_house())
     await request
@@ -239,12 +239,12 @@ async def test_a_load_that_fails_on_request_shows_in_the_health_too(loads, monke
     pool = EnginePool()
     await pool.get("a")
     await pool._unload([KEY_A])
-    load_engine = pool_module.load_engine
-    monkeypatch.setattr(pool_module, "load_engine", lambda *_: 1 / 0)
+    load_engine = loading.load_engine
+    monkeypatch.setattr(loading, "load_engine", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         await pool.get("a")
     assert (pool.health(KEY_A).state, pool.health(KEY_A).problem) == ("failed", "division by zero")
-    monkeypatch.setattr(pool_module, "load_engine", load_engine)
+    monkeypatch.setattr(loading, "load_engine", load_engine)
     await pool.get("a")
     assert pool.health(KEY_A).state == "ready"
     await pool.close()

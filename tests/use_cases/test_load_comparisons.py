@@ -1,12 +1,13 @@
 """Comparisons in rounds, against a server that answers at once and a worker that pretends."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
 from app.cli.load_table import load_table
 from engines.errors import BackendUnavailableError
 from tests.stub_server import serving
+from use_cases.load import plan
 from use_cases.load.connection import LoadTestError
 from use_cases.load.plan import LoadPlan
 from use_cases.load.run import fewest_clean_rounds, run_load_test
@@ -24,16 +25,21 @@ RATES = {"adaptive": 38.0, "serial x 1": 40.0, "parallel x 4": 30.0}
 PLAN = LoadPlan(clients=(2,), seconds=0.2, rounds=2, sweep=True)
 
 
+@pytest.fixture(autouse=True)
+def short_rounds(monkeypatch):
+    monkeypatch.setattr(plan, "_MIN_ROUND_S", 0.1)
+
+
 def fake_worker(job):
     assert (job["model"], job["engine"]) == ("m", "e")
     found = {"load_loop": LOOP, "load_policies": {"rates": RATES}}[job["task"]]
     return {**found, "foreign_cores": 0.0}
 
 
-def run(worker=fake_worker, **answers):
+def run(worker=fake_worker, planned=PLAN, **answers):
     with serving(**ANSWERS | answers) as (_, address):
         return run_load_test(
-            Server(address=address, model="m"), PLAN, model="public", source="m", worker=worker
+            Server(address=address, model="m"), planned, model="public", source="m", worker=worker
         )
 
 
@@ -76,4 +82,4 @@ def test_a_server_that_refuses_ends_the_test():
     with pytest.raises(LoadTestError, match="No request was answered well"):
         run(classify=(429, b"{}"))
     with pytest.raises(LoadTestError, match="The server refused a request: Too many"):
-        run(classify=(429, b'{"error": {"message": "Too many."}}'), mix={"embed": 1})
+        run(classify=(429, b'{"error": {"message": "Too many."}}'), planned=replace(PLAN, mix={"embed": 1}))

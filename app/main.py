@@ -60,7 +60,10 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
         with suppress(asyncio.CancelledError):
             await housekeeping
         await services.pool.close()
+        if demo.node_process is not None:  # of server-side rendering, which Gradio leaves behind
+            demo.node_process.terminate()
 
+    demo = build_demo(services)
     guard_downloads(allow_urls=settings.allow_urls)
     with_mcp = settings.mcp and importlib.util.find_spec("mcp") is not None
     if with_mcp:
@@ -75,7 +78,7 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
     add_middleware(api, settings)
     gr.mount_gradio_app(
         api,
-        build_demo(services),
+        demo,
         path="/",
         theme=THEME,
         css=CSS,

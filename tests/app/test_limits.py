@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import time
 
 import httpx
+import psutil
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError, AuthenticationError
@@ -144,6 +146,19 @@ def test_settings_that_would_leave_the_server_open_or_broken_are_refused(tmp_pat
         pass
     if name != "SIGLIP_TEXT_CACHE":
         assert value not in str(caught.value).partition("input_value")[0]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="server-side rendering needs node")
+def test_every_door_works_with_server_side_rendering_and_nothing_is_left_running(tmp_path):
+    with running(tmp_path, script=SCRIPT, env=os.environ | {"GRADIO_SSR_MODE": "True"}) as process:
+        assert httpx.get(process.address).status_code == 200
+        assert httpx.post(f"{process.address}/v1/embeddings", json={"input": "red"}).status_code == 200
+        client = Client(process.address, verbose=False)
+        assert client.predict(api_name="/list_models")["models"][0]["id"] == "colours"
+        client.close()
+        children = psutil.Process(process.process.pid).children(recursive=True)
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
 
 
 def prefix_proxy(upstream):

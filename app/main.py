@@ -60,8 +60,10 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
         with suppress(asyncio.CancelledError):
             await housekeeping
         await services.pool.close()
-        if demo.node_process is not None:  # of server-side rendering, which Gradio leaves behind
-            demo.node_process.terminate()
+        if node := getattr(
+            demo, "node_process", None
+        ):  # of server-side rendering, which Gradio leaves behind
+            node.terminate()
 
     demo = build_demo(services)
     guard_downloads(allow_urls=settings.allow_urls)
@@ -118,6 +120,9 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     logger.info("Open %s in a browser; stop with Ctrl+C.", address_to_show(listener))
     server = GracefulServer(api, services, root_path=settings.root_path, grace_s=settings.grace_s)
     server.run(sockets=[listener])
+    if services.pool.hangs:  # Python would wait for native code that never ends, or abort
+        logging.shutdown()
+        os._exit(0)
 
 
 def _log_to_stderr() -> None:

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 _QUIET_S = 0.3  # nothing in work for so long: what still runs are the streams of open pages
 _LOOKS_PER_S = 20
+_KEEP_ALIVE_S = 75  # longer than the proxies in front of it keep theirs, so that they close first
 
 
 class GracefulServer(uvicorn.Server):
@@ -43,6 +44,7 @@ class GracefulServer(uvicorn.Server):
             log_level="warning",  # its access log would hold query strings; app.api has one of its own
             root_path=root_path,
             timeout_graceful_shutdown=max(int(grace_s), 1),
+            timeout_keep_alive=_KEEP_ALIVE_S,
         )
         super().__init__(config)
         self._services = services

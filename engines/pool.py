@@ -77,6 +77,7 @@ class EnginePool:
         self._failures: dict[EngineKey, str] = {}
         self._unloaded: set[EngineKey] = set()
         self._closed = False
+        self.hangs = False  # closed, and an engine call still runs
         self.is_draining = False  # what is in work is finished; nobody should send more
 
     @property
@@ -187,6 +188,7 @@ class EnginePool:
         self._running.clear()
         for each in running:
             await each.stop()
+            self.hangs |= each.pooled.engine.hangs
         await asyncio.to_thread(self._loader.close)
         if self.worker.texts is not None:
             self.worker.texts.close()

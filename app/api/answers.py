@@ -15,7 +15,7 @@ from engines.pool import PooledEngine
 
 
 class Answer(Response):
-    """JSON with arrays of float32 in it, and how long each stage took."""
+    """JSON with arrays and dataclasses in it, and how long each stage took."""
 
     media_type = "application/json"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -80,7 +79,7 @@ def _datum(index: int, answer: list[Classification] | EngineError) -> dict[str, 
     if isinstance(answer, EngineError):
         error = error_body(422, str(answer), code=code_of(answer), param=f"images[{index}]")
         return {"index": index, **error}
-    return {"index": index, "results": [asdict(result) for result in answer]}
+    return {"index": index, "results": answer}
 
 
 def _refuse(answers: Sequence[list[Classification] | EngineError]) -> None:

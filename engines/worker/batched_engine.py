@@ -29,6 +29,8 @@ from engines.worker.stopwatch import Stopwatch
 T = TypeVar("T")
 P = TypeVar("P")
 
+_JOIN_S = 5.0  # for the last call; the slowest takes a few seconds
+
 logger = logging.getLogger(__name__)
 
 
@@ -53,6 +55,7 @@ class BatchedEngine:
     images: MicroBatcher[Pixels] = field(init=False)
     texts: MicroBatcher[Tokens] = field(init=False)
     patches: MicroBatcher[Pixels] = field(init=False)
+    hangs: bool = field(init=False, default=False)  # closed, and a call of it still runs
     last_used_s: float = field(init=False, default_factory=time.monotonic)
     _threads: EngineThreads = field(init=False)
     _towers: tuple[Tower[Pixels], Tower[Tokens], Tower[Pixels]] = field(init=False)
@@ -111,6 +114,10 @@ class BatchedEngine:
         for batcher in self.batchers.values():
             await batcher.close()
         self._threads.close()
+        # Native code that is still running when Python ends takes the process down with it.
+        if not await asyncio.to_thread(self._threads.join, _JOIN_S):
+            self.hangs = True
+            logger.warning("A call of %s on %s has not ended", self.spec.name, self.engine.name)
 
     async def embed_images(self, images: Sequence[SourceImage]) -> Embedded:
         """Decode, prepare and embed images; only so many pixels exist at a time as fit into a call a core.
@@ -146,7 +153,7 @@ class BatchedEngine:
         with self._serving():
             watch = Stopwatch("tokenize")
             found: dict[str, _Found] = {}
-            for chunk in self._chunks(list(dict.fromkeys(texts)), self.texts):
+            for chunk in self._chunks(sorted(set(texts), key=_rough_length), self.texts):
                 keys = [CacheKey.of_text(self.identity, text) for text in chunk]
                 await self._recall(keys)
 
@@ -301,6 +308,11 @@ class _Found(NamedTuple):
 
 def _decode_ms(images: Iterable[SourceImage]) -> float:
     return sum(image.decode_ms for image in images)
+
+
+def _rough_length(text: str) -> tuple[int, str]:
+    """Return what to sort texts by: a call is as long as its longest text, so equal lengths belong together."""
+    return len(text.split()), text
 
 
 def _text_facts(tokens: Tokens) -> tuple[bool, int]:

@@ -20,7 +20,7 @@ class CacheKey(NamedTuple):
     """What decides an embedding. A digest of the content, not the content: anyone may send megabytes."""
 
     engine: str  # model, engine and the version of their preparation
-    digest: bytes  # SHA-256 of the text, or of the decoded pixels
+    digest: bytes  # of the text, or of the decoded pixels
 
     @classmethod
     def of_text(cls, engine: str, text: str) -> CacheKey:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -76,3 +77,9 @@ class EngineThreads:
         """Let them end after the calls that they are in."""
         for thread in (self.serial, *self.parallel):
             thread.close()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for closed threads to end; return whether they have, which a hanging one never does."""
+        end_s = time.monotonic() + timeout_s
+        threads = (self.serial, *self.parallel)
+        return all([thread.join(max(end_s - time.monotonic(), 0.0)) for thread in threads])

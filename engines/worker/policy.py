@@ -134,8 +134,9 @@ class BatchPolicy:
         quarter_ms = self.call_ms(Arm(arm.parallel, arm.size // 4)) if arm.size > 2 else None
         if quarter_ms is None:
             return True
+        # A runtime keeps the memory of the largest batch that it ever saw, so a size must promise a gain.
         forecast_ms = half_ms + 2 * (half_ms - quarter_ms)  # each item more takes about the same
-        return half_ms * _AS_GOOD <= 2 * quarter_ms and forecast_ms <= self._allowed_ms(arm)
+        return half_ms < 2 * quarter_ms * _AS_GOOD and forecast_ms <= self._allowed_ms(arm)
 
     def _best(self, arms: list[Arm], waiting: int) -> Arm:
         known = {arm: rate for arm in arms if (rate := self.rate(arm)) is not None}

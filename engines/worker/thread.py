@@ -32,6 +32,7 @@ class EngineThread:
         self._name = name
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._leaving: list[threading.Thread] = []
         self.deaths = 0  # times that the thread ended of itself
 
     async def call(self, run: Callable[[], R], timeout_s: float) -> tuple[R, float]:
@@ -65,7 +66,17 @@ class EngineThread:
     def close(self) -> None:
         """Let the thread end after the call that it may be in."""
         self._calls.put(None)
+        if self._thread is not None:
+            self._leaving.append(self._thread)
         self._calls, self._thread = queue.SimpleQueue(), None
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for closed threads to end; return whether they have."""
+        end_s = time.monotonic() + timeout_s
+        for thread in self._leaving:
+            thread.join(max(end_s - time.monotonic(), 0.0))
+        self._leaving = [thread for thread in self._leaving if thread.is_alive()]
+        return not self._leaving
 
     def _start(self) -> None:
         if self._thread is not None:

@@ -128,6 +128,7 @@ def test_sigterm_under_load_finishes_what_runs_and_exits_with_0(tmp_path):
                 assert [job.result().status_code for job in jobs] == [200] * 3
                 assert stream.status_code == 200
             assert process.process.wait(timeout=20) == 0
+        assert "Traceback" not in process.log.read_text()
         page.close()
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{process.address}/healthz")

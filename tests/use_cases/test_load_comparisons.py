@@ -22,7 +22,7 @@ ANSWERS = {
 }
 LOOP = {"best": "parallel x 1", "work_per_s": 50.0, "engine_per_s": 80.0, "call_ms": 20.0, "prepare_ms": 5.0}
 RATES = {"adaptive": 38.0, "serial x 1": 40.0, "parallel x 4": 30.0}
-PLAN = LoadPlan(clients=(2,), seconds=0.2, rounds=2, sweep=True)
+PLAN = LoadPlan(clients=(2,), seconds=0.1, rounds=2, sweep=True)
 
 
 @pytest.fixture(autouse=True)

@@ -34,7 +34,7 @@ async def test_known_texts_cost_no_engine_call():
         first = await engine.embed_texts(["red", "green", "red"])
         calls = len(engine.engine.batches)
         again = await engine.embed_texts(["green", "red"])
-        more = await engine.embed_texts(["red", "blue"])
+        more = await engine.embed_texts(["red", "zebra"])
         assert len(engine.engine.batches) == calls + 1
         assert (first.cached, again.cached, more.cached) == ((False,) * 3, (True,) * 2, (True, False))
         np.testing.assert_array_equal(again.embeddings, np.eye(3)[[1, 0]])
@@ -180,7 +180,7 @@ async def test_what_was_embedded_before_an_error_stays_cached(caplog):
         embed = engine.texts._tower.run
         engine.texts._tower.run = lambda tokens: embed(tokens) if tokens[0].ids == (0,) else 1 / 0
         with pytest.raises(InferenceError):
-            await engine.embed_texts(["red", "blue"])
+            await engine.embed_texts(["red", "zebra"])
         assert (await engine.embed_texts(["red"])).cached == (True,)
 
 
@@ -189,7 +189,7 @@ async def test_the_cache_is_bounded_by_bytes_and_can_be_switched_off():
     async with fake_batched(cache=cache) as engine:
         await engine.embed_texts(["red", "green", "blue", "red red", "green green"])
         assert 0 < cache.num_bytes <= 1000
-        assert (await engine.embed_texts(["green green", "red"])).cached == (True, False)
+        assert (await engine.embed_texts(["green green", "blue"])).cached == (True, False)
     async with fake_batched(cache=EmbeddingCache(0)) as engine:
         await engine.embed_texts(["red"])
         assert (await engine.embed_texts(["red"])).cached == (False,)

@@ -1,0 +1,75 @@
+"""Start `python app.py` on a free port for a command that asks it, and stop it afterwards."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from use_cases.load.connection import LoadTestError
+
+_PROJECT_DIR = Path(__file__).parent.parent.parent
+_STOP_S = 60
+
+
+class OwnServer(NamedTuple):
+    """Where a server is."""
+
+    address: str
+    pid: int | None  # None for a server that somebody else has started
+
+
+@contextmanager
+def own_server(model: str, engine: str | None, *, gated: bool = True) -> Iterator[OwnServer]:
+    """Run a fresh server that offers one model during the block; all other settings are the environment's.
+
+    Args:
+        model: the one model.
+        engine: its engine; the server's choice when None.
+        gated: False offers a quantized engine however far it is from float32.
+
+    Raises:
+        LoadTestError: when it does not start.
+    """
+    environment = os.environ | {"SIGLIP_MODELS": model}
+    environment |= {"SIGLIP_ENGINE": engine} if engine else {}
+    environment |= {} if gated else {"SIGLIP_GATED": "false"}
+    command = [sys.executable, str(_PROJECT_DIR / "app.py"), "--host", "127.0.0.1", "--port", "0"]
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log.txt"  # a pipe that nobody reads would fill up
+        with log.open("w") as output:
+            process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            yield OwnServer(_address(process, log), process.pid)
+        finally:
+            _stop(process)
+
+
+def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+    while True:
+        text = log.read_text("utf-8", "replace")
+        if match := re.search(r"http://[\d.]+:\d+", text):
+            return match.group()
+        if process.poll() is not None:
+            last = (text.strip().splitlines() or ["it said nothing"])[-1]
+            raise LoadTestError(f"The server did not start: {last.removeprefix('error: ')}")
+        time.sleep(0.05)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise LoadTestError(
+            f"The server did not stop within {_STOP_S} s of SIGTERM and was killed."
+        ) from None

@@ -1,0 +1,34 @@
+"""What a load test measures, and how long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from use_cases.load.clients import KINDS
+
+NUM_CLIENTS = 16  # of the comparisons
+_MIN_ROUND_S = 0.5
+_WARMUP_S = 3.0  # the worker has learned its batch sizes by then
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPlan:
+    """A test's clients and times."""
+
+    clients: tuple[int, ...] = (1, 4, 16, 64)
+    seconds: float = 30.0  # for each number of clients
+    mix: Mapping[str, int] = field(default_factory=lambda: MappingProxyType(dict.fromkeys(KINDS, 1)))
+    rounds: int = 3  # of the comparisons
+    sweep: bool = False  # compare the batch policy with fixed ones as well
+
+    @property
+    def warmup_s(self) -> float:
+        """Return the time before each measurement."""
+        return min(_WARMUP_S, self.seconds)
+
+    @property
+    def round_s(self) -> float:
+        """Return the time for each measurement of a comparison's round."""
+        return max(self.seconds / 5, _MIN_ROUND_S)

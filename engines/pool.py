@@ -74,6 +74,7 @@ class EnginePool:
         self._loader = EngineLoader(options or EngineOptions())
         self._loading: dict[EngineKey, Future[Loaded]] = {}
         self._running: dict[EngineKey, _Running] = {}
+        self._keys: dict[tuple[str, str | None], EngineKey] = {}  # by what was asked for
         self._failures: dict[EngineKey, str] = {}
         self._unloaded: set[EngineKey] = set()
         self._closed = False
@@ -123,10 +124,9 @@ class EnginePool:
             UnknownModelError: when the model or the engine is not known.
             InvalidInputError: when a folder is not a checkpoint or the engine cannot run it.
         """
-        for known in self._running:  # resolving reads files the first time, so it happens in a thread
-            if known.model == model and known.engine == engine:
-                return known
-        return await asyncio.to_thread(self._loader.key, model, engine)
+        if (model, engine) not in self._keys:  # resolving reads files, so it happens in a thread
+            self._keys[model, engine] = await asyncio.to_thread(self._loader.key, model, engine)
+        return self._keys[model, engine]
 
     def is_ready(self, key: EngineKey) -> bool:
         """Tell whether `get` would answer at once."""

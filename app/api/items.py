@@ -7,6 +7,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from app.api.errors import ApiError, code_of
 from app.api.schemas import ImageItem, ImageLike, ImageUrlItem, Item, TextItem, TypedTextItem
@@ -95,15 +96,16 @@ class ItemReader:
         else:
             source = image
         if isinstance(source, str):
-            source = await self._bytes(source)
+            if source[:8].lower().startswith(("http://", "https://")):
+                source = await self._fetch(source)
+            else:
+                return await read_image(partial(_from_base64, source), self.min_side, self.cache)
         return await read_image(source, self.min_side, self.cache)
 
-    async def _bytes(self, text: str) -> bytes:
-        if text[:8].lower().startswith(("http://", "https://")):
-            if not self.allow_urls:
-                raise InvalidInputError("URLs are not fetched here; send the image itself, as a data URI.")
-            return await fetch_image(text, max_bytes=MAX_IMAGE_BYTES, timeout_s=_FETCH_TIMEOUT_S)
-        return await asyncio.to_thread(_from_base64, text)
+    async def _fetch(self, url: str) -> bytes:
+        if not self.allow_urls:
+            raise InvalidInputError("URLs are not fetched here; send the image itself, as a data URI.")
+        return await fetch_image(url, max_bytes=MAX_IMAGE_BYTES, timeout_s=_FETCH_TIMEOUT_S)
 
 
 def is_text(item: object) -> bool:

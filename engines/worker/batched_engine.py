@@ -311,7 +311,7 @@ def _decode_ms(images: Iterable[SourceImage]) -> float:
 
 
 def _rough_length(text: str) -> tuple[int, str]:
-    """Return what to sort texts by: a call is as long as its longest text, so equal lengths belong together."""
+    """Return what to sort texts by: a call is as long as its longest text, so equals belong together."""
     return len(text.split()), text
 
 

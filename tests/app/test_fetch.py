@@ -8,7 +8,7 @@ import socket
 import httpx
 import pytest
 
-from app.api import public_addresses
+from app.remote import public_addresses
 from app.remote.fetch import fetch_image
 from app.remote.pinned_transport import PinnedTransport
 from engines.errors import InvalidInputError

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from app.api import public_addresses
+from app.remote import public_addresses
 from app.remote.public_addresses import is_public, resolve_public
 from engines.errors import InvalidInputError
 

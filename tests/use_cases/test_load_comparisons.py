@@ -54,6 +54,8 @@ def test_every_quantity_has_its_rounds_and_what_it_is_made_of():
     assert found["overhead"].value.rounds[0] == pytest.approx(1 - rate / 50)
     p50_ms = found["lone"].parts["p50_ms"].rounds[0]
     assert found["lone"].value.rounds[0] == p50_ms  # the engine took no time
+    decode_ms = found["lone"].parts["decode_ms"].rounds[0]
+    assert found["lone"].parts["beside_image_work_ms"].rounds[0] == p50_ms - decode_ms
     assert found["lone"].parts["beside_loop_call_ms"].rounds[0] == p50_ms - 20
     assert found["policy"].value.median == 38 / 40
     assert found["policy"].note == "best fixed: serial x 1"

@@ -113,7 +113,8 @@ class Quantities:
             f"{stage}_ms": statistics.median(stages.get(stage, 0.0) for stages in stages_ms)
             for stage in stages_ms[0]
         }
-        parts = {"p50_ms": p50_ms, **medians}
+        image_work_ms = sum(medians.get(f"{stage}_ms", 0.0) for stage in ("decode", "preprocess", "infer"))
+        parts = {"p50_ms": p50_ms, **medians, "beside_image_work_ms": p50_ms - image_work_ms}
         if self._loop is not None:  # measured just before
             parts["beside_loop_call_ms"] = p50_ms - self._loop["call_ms"]
         return Round(p50_ms - medians["infer_ms"], foreign_cores, parts)

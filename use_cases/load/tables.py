@@ -12,7 +12,7 @@ _MB = 1e6
 LOAD_TITLES: Mapping[str, str] = MappingProxyType(
     {
         "overhead": "16 clients over HTTP, against threads that do the same in a loop",
-        "lone": "a lone client's request, less the engine's call",
+        "lone": "a lone client's request, less the engine's call; beside_image_work: less preparing, too",
         "repeat": "a request of a new image and 5 new labels, against the same again",
         "labels": "64 requests of a new text each, against one of 64",
         "policy": "16 clients without HTTP, adaptive against the best fixed batches",

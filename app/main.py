@@ -43,7 +43,7 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
     # Importing Gradio takes longer than loading the bundled models, so it starts after them.
     skip_type_stubs()
     import gradio as gr
-    from fastapi import FastAPI
+    from fastapi_offline import FastAPIOffline
 
     from app.api.context import Context
     from app.api.middleware.stack import add_middleware
@@ -70,14 +70,14 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
     with_mcp = settings.mcp and importlib.util.find_spec("mcp") is not None
     if with_mcp:
         answer_in_json()
-    api = FastAPI(
+    api = FastAPIOffline(  # its /docs need no other site
         title="SigLIP-as-Server",
         version="1",
         description="SigLIP and CLIP on a CPU: embeddings, classification, similarity and patch features.",
         lifespan=lifespan,
     )
     add_routes(api, Context.of(settings, services))
-    add_middleware(api, settings)
+    add_middleware(api, settings, services.metrics)
     gr.mount_gradio_app(
         api,
         demo,
@@ -131,4 +131,5 @@ def _log_to_stderr() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     access.handlers, access.propagate = [handler], False
+    logging.getLogger("mcp").setLevel(logging.WARNING)  # it tells of each call
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log the URLs that are fetched

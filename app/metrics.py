@@ -16,6 +16,10 @@ from engines.errors import EngineError
 from engines.pool import EnginePool, PooledEngine
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_ROUTES = {
+    "/v1/embeddings", "/v1/classify", "/v1/similarity", "/v1/features", "/v1/models",
+    "/healthz", "/readyz", "/metrics",
+}  # fmt: skip
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -36,14 +40,20 @@ class Metrics:
             "siglip_stage_seconds", "Time of a request's stages.", ["model", "engine", "stage"],
             buckets=_SECONDS, registry=self._registry,
         )  # fmt: skip
-        self._in_work = Gauge("siglip_requests_in_work", "Requests in work.", registry=self._registry)
+        self.in_work = 0  # requests that are not answered yet
+        in_work = Gauge("siglip_requests_in_work", "Requests in work.", registry=self._registry)
+        in_work.set_function(lambda: self.in_work)
+        self._responses = Counter(
+            "siglip_http_responses", "HTTP answers, refusals too.", ["route", "status"],
+            registry=self._registry,
+        )  # fmt: skip
         self._registry.register(_WorkerCollector(pool))
 
     @contextmanager
     def request(self, door: str, operation: str) -> Iterator[None]:
         """Count the block as a request, and how it ends: "ok", the error's kind, or "cancelled"."""
         start_s, outcome = time.perf_counter(), "cancelled"
-        self._in_work.inc()
+        self.in_work += 1
         try:
             yield
             outcome = "ok"
@@ -51,7 +61,7 @@ class Metrics:
             outcome = type(error).__name__ if isinstance(error, EngineError) else _kind(error)
             raise
         finally:
-            self._in_work.dec()
+            self.in_work -= 1
             self._requests.labels(door, operation, outcome).inc()
             self._seconds.labels(door, operation).observe(time.perf_counter() - start_s)
 
@@ -61,10 +71,10 @@ class Metrics:
         for stage, ms in timings_ms.items():
             self._stages.labels(engine.spec.name, engine.engine.name, stage).observe(ms / 1000)
 
-    @property
-    def in_work(self) -> int:
-        """Return the number of requests that are not answered yet."""
-        return int(self._in_work._value.get())
+    def response(self, path: str, status: int) -> None:
+        """Count an HTTP answer; paths that are not of the REST API count as one."""
+        route = path if path in _ROUTES else "other"
+        self._responses.labels(route, str(status)).inc()
 
     def render(self) -> bytes:
         """Return everything as Prometheus's text format."""

@@ -112,7 +112,7 @@ class Services:
         for model in models:
             if model not in self.models:
                 raise UnknownModelError(
-                    f"Unknown model {model!r}; this server offers {', '.join(self.models)}."
+                    f"Unknown model {model[:80]!r}; this server offers {', '.join(self.models)}."
                 )
         return list(dict.fromkeys(models))
 

@@ -162,7 +162,7 @@ def resolve_engine(spec: ModelSpec, engine: str | None, options: EngineOptions |
         return default_engine(spec, read_cpu(), (options or EngineOptions()).folder).name
     able = [name for name, entry in ENGINES.items() if spec.family in entry.families]
     if engine not in ENGINES:
-        raise UnknownModelError(f"Unknown engine {engine!r}; the engines are {', '.join(ENGINES)}.")
+        raise UnknownModelError(f"Unknown engine {engine[:80]!r}; the engines are {', '.join(ENGINES)}.")
     if engine not in able:
         raise InvalidInputError(f"The engine {engine} cannot run {spec.name!r}; use {' or '.join(able)}.")
     return engine

@@ -53,5 +53,10 @@ def too_many(engines: Mapping[K, BatchedEngine], limits: PoolLimits) -> list[K]:
 def free_memory() -> None:
     """Give what unloaded engines held back to the system."""
     gc.collect()
+    trim_memory()
+
+
+def trim_memory() -> None:
+    """Give back what decoded images left in the pools of the threads that decoded them."""
     with suppress(OSError, AttributeError):  # glibc alone keeps freed memory and has a way to let it go
         ctypes.CDLL("libc.so.6").malloc_trim(0)

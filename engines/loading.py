@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
 from typing import NamedTuple
 
 from engines.base import Engine
+from engines.errors import BackendUnavailableError, EngineError
 from engines.factory import ENGINES, EngineOptions, load_engine, resolve_engine, resolve_model
 from engines.identity import engine_identity
 from engines.preparation.preprocess import Preprocessor
 from engines.quality import Quality, read_quality
 from engines.worker.canary import CanaryInput, warm_up
+
+logger = logging.getLogger(__name__)
 
 
 class EngineKey(NamedTuple):
@@ -64,6 +68,17 @@ class EngineLoader:
         self._thread.shutdown(cancel_futures=True)
 
     def _load(self, key: EngineKey) -> Loaded:
+        try:
+            return self._load_and_warm_up(key)
+        except EngineError:
+            raise
+        except Exception as error:  # whatever a runtime raises, the other engines must stay usable
+            logger.exception("Loading %s on %s failed", *key)
+            raise BackendUnavailableError(
+                f"{key.model} cannot be loaded on {key.engine}; the server's log says why."
+            ) from error
+
+    def _load_and_warm_up(self, key: EngineKey) -> Loaded:
         spec = self.resolve(key.model)
         engine = load_engine(spec, key.engine, self._options)
         quality = self.quality(key) if ENGINES[key.engine].gate else None

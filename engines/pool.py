@@ -14,7 +14,7 @@ from typing import NamedTuple
 from engines.errors import EngineClosedError
 from engines.factory import EngineOptions
 from engines.health import EngineHealth, read_health
-from engines.housekeeping import PoolLimits, free_memory, too_many
+from engines.housekeeping import PoolLimits, free_memory, too_many, trim_memory
 from engines.loading import EngineKey, EngineLoader, Loaded
 from engines.models import ModelSpec
 from engines.quality import Quality
@@ -24,6 +24,7 @@ from engines.worker.shared import Worker
 
 logger = logging.getLogger(__name__)
 
+_TRIM_S = 10.0
 _HOUSEKEEPING_S = 1.0  # between two looks at the running engines
 
 
@@ -77,6 +78,7 @@ class EnginePool:
         self._keys: dict[tuple[str, str | None], EngineKey] = {}  # by what was asked for
         self._failures: dict[EngineKey, str] = {}
         self._unloaded: set[EngineKey] = set()
+        self._trimmed_s = time.monotonic()
         self._closed = False
         self.hangs = False  # closed, and an engine call still runs
         self.is_draining = False  # what is in work is finished; nobody should send more
@@ -231,6 +233,9 @@ class EnginePool:
         for running in self._running.values():
             self._check_canary(running)
         await self._unload(too_many(self._running_engines(), self.limits))
+        if time.monotonic() - self._trimmed_s > _TRIM_S:
+            self._trimmed_s = time.monotonic()
+            await asyncio.to_thread(trim_memory)
 
     def _check_canary(self, running: _Running) -> None:
         age_s = time.monotonic() - running.canary.passed_s

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,6 +13,7 @@ from engines.errors import InvalidInputError
 from engines.pool import PooledEngine
 from engines.preparation.source import SourceImage
 from engines.worker.shared import Embedded
+from use_cases.side_by_side import side_by_side
 from use_cases.timings import add_up
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ async def embed_items(
         )
     images = [position for position, item in enumerate(items) if isinstance(item, SourceImage)]
     texts = [position for position, item in enumerate(items) if isinstance(item, str)]
-    image_rows, text_rows = await asyncio.gather(
+    image_rows, text_rows = await side_by_side(
         engine.embed_images([item for item in items if isinstance(item, SourceImage)]),
         engine.embed_texts([item for item in items if isinstance(item, str)]),
     )

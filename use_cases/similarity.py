@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engines.pool import PooledEngine
 from engines.preparation.source import SourceImage
+from use_cases.side_by_side import side_by_side
 from use_cases.timings import add_up
-from use_cases.zero_shot import Scores, scores_from_logits
+from use_cases.zero_shot import Scores, scores_from_cosines
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,10 @@ async def compare(pooled: PooledEngine, images: Sequence[SourceImage], texts: Se
         EngineError: what `BatchedEngine` raises.
     """
     engine = pooled.engine
-    image_rows, text_rows = await asyncio.gather(engine.embed_images(images), engine.embed_texts(texts))
+    image_rows, text_rows = await side_by_side(engine.embed_images(images), engine.embed_texts(texts))
     start_s = time.perf_counter()
     cosines = image_rows.embeddings @ text_rows.embeddings.T
-    logits = engine.spec.logit_scale * cosines + engine.spec.logit_bias
-    scores = scores_from_logits(logits, engine.spec)
+    logits, scores = scores_from_cosines(cosines, engine.spec)
     own_ms = {
         "load": pooled.load_ms,
         "decode": sum(image.decode_ms for image in images),

@@ -173,8 +173,7 @@ async def classify(
     cosines = (
         embedded.embeddings @ label_embeddings(texts.embeddings, len(templates)).T
     )  # [n_images, n_labels]
-    logits = engine.spec.logit_scale * cosines + engine.spec.logit_bias
-    scores = scores_from_logits(logits, engine.spec)
+    logits, scores = scores_from_cosines(cosines, engine.spec)
     size = len(templates)
     truncated = tuple(
         label for i, label in enumerate(labels) if any(texts.truncated[i * size : (i + 1) * size])
@@ -209,6 +208,12 @@ def label_embeddings(prompts: Embeddings, num_templates: int) -> Embeddings:
         num_templates: prompts a label.
     """
     return normalize(prompts.reshape(-1, num_templates, prompts.shape[-1]).mean(axis=1))
+
+
+def scores_from_cosines(cosines: Scores, spec: ModelSpec) -> tuple[Scores, Scores]:
+    """Return (logits, scores) of a model."""
+    logits: Scores = spec.logit_scale * cosines + spec.logit_bias
+    return logits, scores_from_logits(logits, spec)
 
 
 def scores_from_logits(logits: Scores, spec: ModelSpec) -> Scores:

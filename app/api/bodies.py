@@ -43,7 +43,10 @@ async def read_body(request: Request, schema: type[B], files: str) -> B:
     try:
         return schema.model_validate(content)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
+        # Of the ways in which a union could have been meant, the one that went furthest says most.
+        problem = max(
+            error.errors(include_url=False, include_input=False), key=lambda problem: len(problem["loc"])
+        )
         path, sentence = _path(problem["loc"]), problem["msg"].removeprefix("Value error, ")
         raise ApiError(
             422,
@@ -66,16 +69,16 @@ async def _read_form(request: Request, schema: type[BaseModel], files: str) -> d
     except HTTPException as error:
         raise ApiError(400, f"The form cannot be read: {error.detail}.", code="invalid_form") from None
     content: dict[str, Any] = {}
-    uploads: list[dict[str, bytes]] = []
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
-            uploads.append({"image": await value.read()})
+            if name != files and name in schema.model_fields:
+                message = f"The parameter {name!r} is no file; send files as {files!r}."
+                raise ApiError(422, message, code="invalid_parameter", param=name)
+            content.setdefault(files, []).append({"image": await value.read()})
         elif _takes_list(schema, name):
             content.setdefault(name, []).append(value)
         else:
             content[name] = value
-    if uploads:
-        content[files] = [*uploads, *content.get(files, [])]
     return content
 
 

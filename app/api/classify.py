@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -13,10 +12,10 @@ from app.api.bodies import read_body
 from app.api.context import Context
 from app.api.errors import ApiError, code_of, error_body, status_of
 from app.api.schemas import ClassifyBody
-from engines.errors import EngineError, InvalidInputError
+from engines.errors import EngineError, InferenceError, InvalidInputError
 from engines.pool import PooledEngine
 from engines.preparation.source import SourceImage
-from use_cases.timings import add_up, longest
+from use_cases.timings import add_up
 from use_cases.zero_shot import Classification, check_labels, check_templates, classify
 
 
@@ -24,7 +23,7 @@ def build_classify_router(context: Context) -> APIRouter:
     """Build the route around the shared engines."""
     router = APIRouter(tags=["inference"])
 
-    @router.post("/v1/classify", **context.documented(ClassifyBody))
+    @router.post("/v1/classify", **context.documented(ClassifyBody, files="images"))
     @context.counted("classify")
     async def classify_images(request: Request) -> Answer:
         """Score every label for every image: probability, logit and cosine, best first.
@@ -37,10 +36,11 @@ def build_classify_router(context: Context) -> APIRouter:
         models = body.models or list(context.services.models)
         pooled = await context.services.engines(models, body.engine)
         images = await context.reader(pooled).read_images(body.images, "images")
-        answers = await asyncio.gather(*(_classify(pooled, image, labels, templates) for image in images))
+        answers = await _score(pooled, images, labels, templates)
         results = [answer for answer in answers if isinstance(answer, list)]
-        for each, *scored in zip(pooled, *results, strict=True):
-            context.services.metrics.stages(each, longest([one.timings_ms for one in scored]))
+        for number, each in enumerate(pooled):
+            own_ms = add_up([result[number].timings_ms for result in results])
+            context.services.metrics.stages(each, own_ms)
         if not results:
             _refuse(answers)
         content = {
@@ -51,33 +51,49 @@ def build_classify_router(context: Context) -> APIRouter:
             "cached": all(one.image_cached and one.labels_cached for result in results for one in result),
             "truncated": any(one.truncated for result in results for one in result),
         }
-        return Answer(content, longest([add_up([one.timings_ms for one in result]) for result in results]))
+        return Answer(content, add_up([one.timings_ms for result in results for one in result]))
 
     return router
 
 
-async def _classify(
+async def _score(
     pooled: Sequence[PooledEngine],
-    image: SourceImage | EngineError,
+    images: Sequence[SourceImage | EngineError],
     labels: Sequence[str],
     templates: Sequence[str],
-) -> list[Classification] | EngineError:
-    """Score one image with each model; what is wrong with the image alone is its answer.
+) -> list[list[Classification] | EngineError]:
+    """Score the images with each model; what is wrong with one image alone is its answer.
 
     Raises:
-        EngineError: what is wrong with more than the image.
+        EngineError: what is wrong with more than an image.
     """
-    if isinstance(image, EngineError):
-        return image
+    usable = [image for image in images if isinstance(image, SourceImage)]
+    answers: Iterator[list[Classification] | EngineError]
+    try:
+        by_model = [await classify(each, usable, labels, templates) for each in pooled] if usable else []
+        answers = iter([list(of_image) for of_image in zip(*by_model, strict=True)])
+    except (InvalidInputError, InferenceError):  # which image was it?
+        answers = iter([await _score_alone(pooled, image, labels, templates) for image in usable])
+    return [image if isinstance(image, EngineError) else next(answers) for image in images]
+
+
+async def _score_alone(
+    pooled: Sequence[PooledEngine], image: SourceImage, labels: Sequence[str], templates: Sequence[str]
+) -> list[Classification] | EngineError:
     try:
         return [(await classify(each, [image], labels, templates))[0] for each in pooled]
-    except InvalidInputError as error:
+    except (InvalidInputError, InferenceError) as error:
         return error
+
+
+def _status(error: EngineError) -> int:
+    """Return what an image's error would be as an answer: its content is at fault, or the engine."""
+    return 422 if isinstance(error, InvalidInputError) else status_of(error)
 
 
 def _datum(index: int, answer: list[Classification] | EngineError) -> dict[str, Any]:
     if isinstance(answer, EngineError):
-        error = error_body(422, str(answer), code=code_of(answer), param=f"images[{index}]")
+        error = error_body(_status(answer), str(answer), code=code_of(answer), param=f"images[{index}]")
         return {"index": index, **error}
     return {"index": index, "results": answer}
 
@@ -86,5 +102,4 @@ def _refuse(answers: Sequence[list[Classification] | EngineError]) -> None:
     """Raise the first image's error; there is no result to send beside it."""
     first = answers[0]
     assert isinstance(first, EngineError)
-    status = 422 if isinstance(first, InvalidInputError) else status_of(first)
-    raise ApiError(status, f"images[0]: {first}", code=code_of(first), param="images[0]") from first
+    raise ApiError(_status(first), f"images[0]: {first}", code=code_of(first), param="images[0]") from first

@@ -22,9 +22,12 @@ _PROBLEMS = {
     400: "not readable",
     401: "no valid API key",
     404: "unknown model or engine",
+    409: "the engine is too far from float32 for this model",
     413: "too large, or too many items",
+    415: "neither JSON nor a form",
     422: "a parameter or an item cannot be used; the message names it",
     429: "too many requests, or the queue is full; see Retry-After",
+    500: "the engine failed",
     503: "the model cannot be loaded, or the server is stopping",
     504: "the deadline has passed",
 }
@@ -68,10 +71,18 @@ class Context:
 
         return decorate
 
-    def documented(self, schema: type[BaseModel]) -> dict[str, Any]:
-        """Return a route's options that describe its body, which it reads itself, and its errors."""
+    def documented(self, schema: type[BaseModel], files: str) -> dict[str, Any]:
+        """Return a route's options that describe its body, which it reads itself, and its errors.
+
+        Args:
+            schema: of the body in JSON.
+            files: the field that takes the files of a multipart form.
+        """
         reference = {"schema": {"$ref": f"#/components/schemas/{schema.__name__}"}}
-        content = {"application/json": reference, "multipart/form-data": reference}
+        fields: dict[str, Any] = {name: {"type": "string"} for name in schema.model_fields}
+        fields[files] = {"type": "array", "items": {"type": "string", "format": "binary"}}
+        form = {"schema": {"type": "object", "properties": fields}}
+        content = {"application/json": reference, "multipart/form-data": form}
         return {
             "openapi_extra": {"requestBody": {"required": True, "content": content}},
             "responses": {

@@ -16,7 +16,7 @@ def build_embeddings_router(context: Context) -> APIRouter:
     """Build the route around the shared engines."""
     router = APIRouter(tags=["inference"])
 
-    @router.post("/v1/embeddings", **context.documented(EmbeddingsBody))
+    @router.post("/v1/embeddings", **context.documented(EmbeddingsBody, files="input"))
     @context.counted("embeddings")
     async def embeddings(request: Request) -> Answer:
         """Embed texts and images, as OpenAI's clients ask for it.
@@ -25,7 +25,7 @@ def build_embeddings_router(context: Context) -> APIRouter:
         """
         body = await read_body(request, EmbeddingsBody, files="input")
         items = _items(body)
-        pooled = await context.services.engine(body.model, body.engine)
+        pooled = await context.services.engine(body.model or "", body.engine)
         sources = await context.reader([pooled]).read_all(items, "input")
         embedded = await embed_items(pooled, sources, body.dimensions)
         context.services.metrics.stages(pooled, embedded.timings_ms)

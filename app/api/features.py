@@ -19,7 +19,7 @@ def build_features_router(context: Context) -> APIRouter:
     """Build the route around the shared engines."""
     router = APIRouter(tags=["inference"])
 
-    @router.post("/v1/features", **context.documented(FeaturesBody))
+    @router.post("/v1/features", **context.documented(FeaturesBody, files="images"))
     @context.counted("features")
     async def features(request: Request) -> Response:
         """Return the patch features of images, [images, tokens, hidden] in float32.
@@ -35,7 +35,12 @@ def build_features_router(context: Context) -> APIRouter:
         context.services.metrics.stages(pooled, timings_ms)
         facts = facts_of(pooled)
         if body.format != "base64":
-            headers = {"X-Model": facts["model"], "X-Engine": facts["engine"], **server_timing(timings_ms)}
+            headers = {
+                "X-Model": facts["model"],
+                "X-Engine": facts["engine"],
+                "X-Cached": "false",
+                **server_timing(timings_ms),
+            }
             return Response(
                 _file(found.features, body.format), headers=headers, media_type="application/octet-stream"
             )

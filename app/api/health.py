@@ -15,11 +15,13 @@ def build_health_router(context: Context) -> APIRouter:
     """Build the routes around the shared engines."""
     router = APIRouter(tags=["health"])
 
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz")
     async def healthz() -> dict[str, str]:
         """Tell that the process is alive and its event loop turns."""
         return {"status": "ok"}
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz", responses={503: {"description": "loading, stalled or stopping"}})
     async def readyz() -> JSONResponse:
         """Tell whether every offered model answers, by its last engine call and by its canary."""

@@ -17,7 +17,7 @@ from engines.preparation.images import MAX_IMAGE_BYTES
 from engines.preparation.source import SourceImage
 from engines.worker.cache import EmbeddingCache
 from use_cases.embedding import check_text
-from use_cases.images import read_image
+from use_cases.images import PixelBudget, read_image
 
 _FETCH_TIMEOUT_S = 20.0
 _DATA, _BASE64 = "data:", ";base64,"
@@ -42,8 +42,9 @@ class ItemReader:
         texts = sum(isinstance(item, TextItem | TypedTextItem) or is_text(item) for item in items)
         self.check_count("images", len(items) - texts, self.max_images, param)
         self.check_count("texts", texts, self.max_texts, param)
+        budget = PixelBudget()
         results: list[str | SourceImage | BaseException] = await asyncio.gather(
-            *(self._read(item) for item in items), return_exceptions=True
+            *(self._read(item, budget) for item in items), return_exceptions=True
         )
         _refuse_unusable(results, param)
         return [result for result in results if not isinstance(result, BaseException)]
@@ -55,7 +56,10 @@ class ItemReader:
             ApiError: 413 when there are too many.
         """
         self.check_count("images", len(images), self.max_images, param)
-        results = await asyncio.gather(*(self._read_image(image) for image in images), return_exceptions=True)
+        budget = PixelBudget()
+        results = await asyncio.gather(
+            *(self._read_image(image, budget) for image in images), return_exceptions=True
+        )
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, EngineError):
                 raise result
@@ -71,6 +75,16 @@ class ItemReader:
         _refuse_unusable(results, param)
         return [result for result in results if not isinstance(result, EngineError)]
 
+    def check_texts(self, texts: Sequence[str], param: str) -> list[str]:
+        """Return texts.
+
+        Raises:
+            ApiError: 413 when there are too many, 422 naming the first that cannot be used.
+        """
+        self.check_count("texts", len(texts), self.max_texts, param)
+        _refuse_unusable([_problem(text) for text in texts], param)
+        return list(texts)
+
     def check_count(self, kind: str, count: int, most: int, param: str) -> None:
         """Refuse too many items.
 
@@ -81,14 +95,14 @@ class ItemReader:
             message = f"There are {count:,} {kind}; at most {most:,} are accepted in one request."
             raise ApiError(413, message, code="too_many_items", param=param)
 
-    async def _read(self, item: Item) -> str | SourceImage:
+    async def _read(self, item: Item, budget: PixelBudget) -> str | SourceImage:
         if isinstance(item, TextItem | TypedTextItem):
             return check_text(item.text)
         if isinstance(item, str) and is_text(item):
             return check_text(item)
-        return await self._read_image(item)
+        return await self._read_image(item, budget)
 
-    async def _read_image(self, image: ImageLike) -> SourceImage:
+    async def _read_image(self, image: ImageLike, budget: PixelBudget) -> SourceImage:
         if isinstance(image, ImageItem):
             source = image.image
         elif isinstance(image, ImageUrlItem):
@@ -99,8 +113,8 @@ class ItemReader:
             if source[:8].lower().startswith(("http://", "https://")):
                 source = await self._fetch(source)
             else:
-                return await read_image(partial(_from_base64, source), self.min_side, self.cache)
-        return await read_image(source, self.min_side, self.cache)
+                return await read_image(partial(_from_base64, source), self.min_side, self.cache, budget)
+        return await read_image(source, self.min_side, self.cache, budget)
 
     async def _fetch(self, url: str) -> bytes:
         if not self.allow_urls:
@@ -122,6 +136,14 @@ def _from_base64(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise InvalidInputError("The image is neither a data URI nor base64, or it was cut off.") from None
+
+
+def _problem(text: str) -> InvalidInputError | None:
+    try:
+        check_text(text)
+    except InvalidInputError as error:
+        return error
+    return None
 
 
 def _refuse_unusable(results: Sequence[object], param: str) -> None:

@@ -31,7 +31,7 @@ def build_models_router(context: Context) -> APIRouter:
         if name not in context.services.models:
             offered = ", ".join(context.services.models)
             raise ApiError(
-                404, f"Unknown model {name!r}; this server offers {offered}.", code="unknown_model"
+                404, f"Unknown model {name[:80]!r}; this server offers {offered}.", code="unknown_model"
             )
         return await _describe(context, name)
 

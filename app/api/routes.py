@@ -18,13 +18,17 @@ from app.api.health import build_health_router
 from app.api.models import build_models_router
 from app.api.schemas import BODIES
 from app.api.similarity import build_similarity_router
+from app.api.unknown import refuse_unknown
 
 _ERROR_SCHEMA = {
     "type": "object",
     "properties": {
         "error": {
             "type": "object",
-            "properties": {name: {"type": "string"} for name in ("message", "type", "param", "code")},
+            "properties": {
+                **{name: {"type": "string"} for name in ("message", "type", "code")},
+                "param": {"type": ["string", "null"]},
+            },
         }
     },
 }
@@ -43,11 +47,13 @@ def add_routes(api: FastAPI, context: Context) -> None:
     for build in _ROUTERS:
         api.include_router(build(context))
 
+    @api.head("/metrics", include_in_schema=False)
     @api.get("/metrics", tags=["health"], response_class=Response)
     async def metrics() -> Response:
         """Return counters and histograms in Prometheus's text format."""
         return Response(context.services.metrics.render(), media_type="text/plain; version=0.0.4")
 
+    refuse_unknown(api)
     install_error_handlers(api)
     described: dict[str, Any] = {}
 

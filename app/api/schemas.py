@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator
 
 _IMAGE = "data:image/jpeg;base64,/9j/4AAQSkZJRg..."
 
@@ -80,15 +80,15 @@ class EmbeddingsBody(BaseModel):
     @classmethod
     def _no_token_ids(cls, value: Any) -> Any:
         """Some of OpenAI's clients tokenize texts themselves, for another tokenizer than a model here has."""
-        if isinstance(value, list) and any(isinstance(item, int | list) for item in value):
+        if isinstance(value, list) and any(type(item) in (int, list) for item in value):
             raise ValueError("token ids are not accepted; send the texts themselves")
         return value
 
-    model: ModelName = ""
+    model: ModelName | None = ""
     encoding_format: Annotated[
-        Literal["float", "base64"], Field(description="base64: of float32, little-endian")
+        Literal["float", "base64"] | None, Field(description="base64: of float32, little-endian")
     ] = "float"
-    dimensions: Annotated[int | None, Field(description="keep only the first dimensions; lossy")] = None
+    dimensions: Annotated[StrictInt | None, Field(description="keep only the first dimensions; lossy")] = None
     engine: Engine = ""
 
 

@@ -8,7 +8,6 @@ from app.api.answers import Answer, facts_of
 from app.api.bodies import read_body
 from app.api.context import Context
 from app.api.schemas import SimilarityBody
-from use_cases.embedding import check_text
 from use_cases.similarity import compare
 
 
@@ -16,7 +15,7 @@ def build_similarity_router(context: Context) -> APIRouter:
     """Build the route around the shared engines."""
     router = APIRouter(tags=["inference"])
 
-    @router.post("/v1/similarity", **context.documented(SimilarityBody))
+    @router.post("/v1/similarity", **context.documented(SimilarityBody, files="images"))
     @context.counted("similarity")
     async def similarity(request: Request) -> Answer:
         """Return the matrices [images, texts] of cosines, logits and scores; texts are taken as they are.
@@ -27,8 +26,7 @@ def build_similarity_router(context: Context) -> APIRouter:
         body = await read_body(request, SimilarityBody, files="images")
         pooled = await context.services.engine(body.model, body.engine)
         reader = context.reader([pooled])
-        reader.check_count("texts", len(body.texts), context.max_texts, "texts")
-        texts = [check_text(text) for text in body.texts]
+        texts = reader.check_texts(body.texts, "texts")
         images = await reader.read_usable(body.images, "images")
         found = await compare(pooled, images, texts)
         context.services.metrics.stages(pooled, found.timings_ms)

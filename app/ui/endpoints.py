@@ -8,7 +8,7 @@ import gradio as gr
 
 from app.services import Services
 from app.ui.errors import shows_errors
-from app.ui.uploads import EVENT_OPTIONS, Upload, as_text, uploaded_file
+from app.ui.uploads import ENDPOINT_OPTIONS, Upload, as_text, uploaded_file
 from engines.pool import PooledEngine
 from use_cases.embedding import EmbeddedItems, check_text, embed_items
 from use_cases.images import read_image
@@ -67,11 +67,11 @@ def build_endpoints(services: Services) -> None:
 
     with gr.Row(visible=False):
         image, texts = gr.Image(label="Image"), gr.Textbox(label="Texts")
-        which = [gr.Textbox(label="Model"), gr.Textbox(label="Engine")]
+        which = [gr.Textbox(value="", label="Model"), gr.Textbox(value="", label="Engine")]
         button, output = gr.Button(), gr.JSON()
-    button.click(embed_image, [image, *which], output, api_name="embed_image", **EVENT_OPTIONS)
-    button.click(embed_text, [texts, *which], output, api_name="embed_text", **EVENT_OPTIONS)
-    button.click(list_models, None, output, api_name="list_models", **EVENT_OPTIONS)
+    button.click(embed_image, [image, *which], output, api_name="embed_image", **ENDPOINT_OPTIONS)
+    button.click(embed_text, [texts, *which], output, api_name="embed_text", **ENDPOINT_OPTIONS)
+    button.click(list_models, None, output, api_name="list_models", **ENDPOINT_OPTIONS)
 
 
 def _facts(pooled: PooledEngine, embedded: EmbeddedItems) -> dict[str, Any]:

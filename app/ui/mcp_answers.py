@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradio_client.utils import is_file_obj_with_meta
+from pydantic import BaseModel
 
 
 def answer_in_json() -> None:
@@ -26,5 +27,7 @@ def answer_in_json() -> None:
 
 
 def _as_text(output: Any) -> Any:
+    if isinstance(output, BaseModel):  # what gr.JSON makes of an object
+        output = output.model_dump()
     plain = isinstance(output, dict | list) and not is_file_obj_with_meta(output)
     return json.dumps(output) if plain else output

@@ -16,6 +16,9 @@ from engines.errors import InvalidInputError
 
 # Of every event that a program may call: the values as they were sent, and no queue but the batcher's.
 EVENT_OPTIONS: dict[str, Any] = {"concurrency_limit": None, "preprocess": False}
+# Of the endpoints without a place on the page. In Gradio's queue an MCP call would go through the
+# server's own front door once more, where it may have no password.
+ENDPOINT_OPTIONS = EVENT_OPTIONS | {"queue": False}
 Upload: TypeAlias = "dict[str, Any] | None"  # gr.Image's value: path, orig_name, mime_type...
 
 

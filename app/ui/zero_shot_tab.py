@@ -16,7 +16,7 @@ from app.services import Services
 from app.ui.engine_choice import BEST, engine_choices, render_qualities, render_waiting
 from app.ui.errors import shows_errors, streams_errors
 from app.ui.result_cards import EMPTY_STATE, render_cards
-from app.ui.uploads import EVENT_OPTIONS, Upload, as_names, as_text, uploaded_file
+from app.ui.uploads import ENDPOINT_OPTIONS, EVENT_OPTIONS, Upload, as_names, as_text, uploaded_file
 from engines.errors import EngineError
 from engines.pool import PooledEngine
 from use_cases.zero_shot import (
@@ -168,4 +168,11 @@ def build_zero_shot_tab(services: Services) -> None:
             changed(on_engine, [models, engine], qualities, api_visibility="private", concurrency_limit=None)
         with gr.Row(visible=False):
             endpoint, output = gr.Button(), gr.JSON()
-        endpoint.click(zero_shot, inputs, output, api_name="zero_shot", **EVENT_OPTIONS)
+            labels = gr.Textbox(label="Labels")  # without the page's example: a program says what it wants
+        endpoint.click(
+            zero_shot,
+            [image, labels, template, models, engine],
+            output,
+            api_name="zero_shot",
+            **ENDPOINT_OPTIONS,
+        )

@@ -1,7 +1,7 @@
 """A real server around an engine that misbehaves on request: run as a script, like app.py.
 
-A text's words decide: "raise" fails, "hang" never answers, "die" ends the engine's thread, "slow"
-takes a second. Everything else is embedded as its colours; so are images.
+A magenta image fails. A text's words decide: "raise" fails, "hang" never answers, "die" ends the
+engine's thread, "slow" takes a second. Everything else is embedded as its colours; so are images.
 """
 
 import sys
@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
+
+import numpy as np
 
 from app.main import main
 from engines import loading
@@ -26,6 +28,11 @@ class Preprocessor(FakePreprocessor):
 
 
 class FaultyEngine(FakeEngine):
+    def embed_pixels(self, pixels):
+        if any(np.allclose(image, (1, 0, 1)) for image in pixels):
+            raise RuntimeError("kernel broke")
+        return super().embed_pixels(pixels)
+
     def embed_tokens(self, tokens):
         asked = {WORDS[token] for text in tokens for token in text.ids}
         if "raise" in asked:

@@ -10,6 +10,8 @@ import psutil
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError, AuthenticationError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -50,6 +52,27 @@ def test_each_key_opens_rest_and_health_needs_none(closed, headers):
     assert httpx.get(f"{closed.address}/metrics", headers=headers).status_code == 200
     assert httpx.get(f"{closed.address}/healthz").status_code == 200
     assert httpx.get(f"{closed.address}/readyz").status_code in (200, 503)
+
+
+@pytest.mark.anyio
+async def test_an_mcp_tool_answers_who_has_a_key_though_the_page_has_a_password(closed):
+    async with (
+        httpx.AsyncClient(headers=AUTHORIZED, timeout=60) as http,
+        streamable_http_client(f"{closed.address}/gradio_api/mcp/", http_client=http) as (read, write, _),
+        ClientSession(read, write) as session,
+    ):
+        await session.initialize()
+        answer = await session.call_tool("embed_text", {"texts": "red"})  # the rest is optional
+        assert not answer.isError
+        assert json.loads(answer.content[0].text)["embeddings"] == [[1, 0, 0]]
+
+
+def test_events_of_the_page_take_no_large_bodies(closed):
+    client = httpx.Client()
+    client.post(f"{closed.address}/login", data={"username": "anna", "password": "geheim"})
+    answer = client.post(f"{closed.address}/gradio_api/call/embed_text", json={"data": ["x" * 5_000_000]})
+    client.close()
+    assert answer.status_code == 413
 
 
 def test_mcp_needs_a_key(closed):
@@ -135,6 +158,7 @@ def test_urls_are_fetched_only_from_public_addresses_even_where_they_are_allowed
     [
         ("SIGLIP_API_KEYS", "short", "16 printable"),
         ("SIGLIP_AUTH", "anna", "user:password"),
+        ("SIGLIP_MAX_BODY_MB", "inf", "finite number"),
         ("SIGLIP_TEXT_CACHE", "/proc/nowhere/texts.sqlite", "Cannot keep text embeddings"),
     ],
 )
@@ -144,7 +168,7 @@ def test_settings_that_would_leave_the_server_open_or_broken_are_refused(tmp_pat
         running(tmp_path, script=SCRIPT, env=os.environ | {name: value}),
     ):
         pass
-    if name != "SIGLIP_TEXT_CACHE":
+    if name in ("SIGLIP_API_KEYS", "SIGLIP_AUTH"):
         assert value not in str(caught.value).partition("input_value")[0]
 
 

@@ -216,6 +216,10 @@ def test_the_api_is_described_with_examples(api):
         ("classify", {"images": [], "labels": ["a"]}, 422, "'images'"),
         ("similarity", {"images": [CAT_URI, BAD_URI], "texts": ["a"]}, 422, "images[1]"),
         ("similarity", {"images": [CAT_URI], "texts": ["a"] * 2049}, 413, "2,049 texts"),
+        ("similarity", {"images": [CAT_URI], "texts": ["a", ""]}, 422, "texts[1]: The text is empty"),
+        ("embeddings", {"input": ["a", {"txet": "a"}]}, 422, "input[1]"),
+        ("embeddings", {"input": "x", "model": "m" * 100_000}, 404, "Unknown model"),
+        ("embeddings", {"input": "x", "dimensions": True}, 422, "'dimensions'"),
         ("features", {"images": [CAT_URI], "format": "pickle"}, 422, "'format'"),
         ("features", {"images": [data_uri(png_header(10_000, 10_000), "png")]}, 422, "million pixels"),
     ],
@@ -233,6 +237,64 @@ def test_a_body_that_is_no_json_is_refused(api):
     assert api.post("/v1/embeddings", content=b"[" * 100_000, headers=json_type).status_code == 400
     assert api.post("/v1/embeddings", content=b"x", headers={"content-type": "text/csv"}).status_code == 415
     assert api.post("/v1/embeddings", content=b"[1]", headers=json_type).status_code == 422
+
+
+@pytest.mark.parametrize("kind", ["input", "file"])
+def test_a_form_keeps_the_order_of_its_fields(api, kind):
+    cat, text = ("file", ("cat.jpg", Path(CAT).read_bytes())), ("input", (None, "a cat"))
+    files = [text, cat, text] if kind == "input" else [cat, text, cat]
+    answer = api.post("/v1/embeddings", files=files).json()
+    expected = {"input": ["text", "image", "text"], "file": ["image", "text", "image"]}[kind]
+    assert [datum["modality"] for datum in answer["data"]] == expected
+    refused = api.post("/v1/classify", files={"labels": Path(CAT).read_bytes()})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (422, "labels")
+
+
+def test_the_images_of_one_request_are_limited_together(api):
+    ribbon = data_uri(encode(Image.new("1", (60_000, 1_039)), "PNG"), "png")  # cannot be shrunk
+    other = data_uri(encode(Image.new("1", (60_000, 1_039), 1), "PNG"), "png")
+    third = data_uri(encode(Image.new("1", (60_000, 1_038), 1), "PNG"), "png")
+    answer = api.post("/v1/similarity", json={"images": [ribbon, other, third], "texts": ["a"]})
+    assert answer.status_code == 422
+    assert "128 million pixels together" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/embeddings", 405),
+        ("OPTIONS", "/v1/embeddings", 405),
+        ("DELETE", "/v1/models", 405),
+        ("GET", "/v1/nothing", 404),
+        ("POST", "/v1/", 404),
+        ("HEAD", "/healthz", 200),
+        ("HEAD", "/readyz", 200),
+        ("HEAD", "/metrics", 200),
+    ],
+)
+def test_wrong_routes_and_methods_get_an_error_body_too(api, method, path, status):
+    answer = api.request(method, path)
+    assert answer.status_code == status
+    if status == 405:
+        assert answer.headers["Allow"]
+    if status > 200:
+        assert answer.json()["error"]["code"] in ("method_not_allowed", "unknown_route")
+
+
+def test_null_stands_for_a_default_as_some_clients_send_it(api):
+    answer = embed(api, "x", model=None, encoding_format=None, dimensions=None)
+    assert answer["model"] == "siglit-mini"
+
+
+def test_the_description_s_page_needs_no_other_site(api):
+    page = api.get("/docs").text
+    assert "https://" not in page
+    assert api.get("/static-offline-docs/swagger-ui-bundle.js").status_code == 200
+
+
+def test_refusals_are_counted_by_status(api):
+    api.post("/v1/embeddings", json={"input": []})
+    assert 'siglip_http_responses_total{route="/v1/embeddings",status="422"}' in api.get("/metrics").text
 
 
 def test_an_unknown_model_is_not_found(api):

@@ -7,12 +7,14 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timezone
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import error_response
+from app.api.middleware.paths import route_path
 
 logger = logging.getLogger("siglip.access")
 
@@ -26,9 +28,9 @@ class AccessLog:
     The line holds no header, no query string and no body: whatever is secret is in one of these.
     """
 
-    def __init__(self, app: ASGIApp):
-        """Wrap `app`."""
-        self._app = app
+    def __init__(self, app: ASGIApp, count: Callable[[str, int], None] | None = None):
+        """Wrap `app`; `count` is told the path and status of each answer."""
+        self._app, self._count = app, count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the app and log the request, however it ends."""
@@ -50,7 +52,9 @@ class AccessLog:
             exchange.status = 500
             raise
         finally:  # a cancelled request counts as one that nobody waits for
-            exchange.log()
+            status = exchange.log()
+            if self._count is not None:
+                self._count(route_path(scope), status)
 
 
 class _Exchange:
@@ -85,15 +89,17 @@ class _Exchange:
         self._bytes_out += len(message.get("body", b""))
         await self._send(message)
 
-    def log(self) -> None:
+    def log(self) -> int:
+        status = self.status or CLIENT_CLOSED_REQUEST
         line = {
             **self._facts,
-            "status": self.status or CLIENT_CLOSED_REQUEST,
+            "status": status,
             "ms": round((time.perf_counter() - self._start_s) * 1000, 1),
             "bytes_in": self._bytes_in,
             "bytes_out": self._bytes_out,
         }
         logger.info("%s", json.dumps(line))  # escapes line ends, so that no path forges a line
+        return status
 
 
 def _request_id(scope: Scope) -> str:

@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 SAMPLES_NEEDED = 3  # before a time counts as known; the first call with a new shape is always slow
 _SAMPLES_KEPT = 9
+# Of a serial call's rate, where parallel ones are possible: its threads spin while they wait for each
+# other, which costs the preparation of the next requests what the call's own time does not show.
+_SERIAL_WORTH = 0.9
 _STALE_AFTER = 500  # calls; then an arm is tried once more, because machines change
 _AS_GOOD = 0.97  # of the best rate: less than a measurement's noise, so the quicker answer wins
 _AS_QUICK = 1.1  # times a single item's time: what a call may take whatever the target is
@@ -139,7 +142,12 @@ class BatchPolicy:
         return half_ms < 2 * quarter_ms * _AS_GOOD and forecast_ms <= self._allowed_ms(arm)
 
     def _best(self, arms: list[Arm], waiting: int) -> Arm:
-        known = {arm: rate for arm in arms if (rate := self.rate(arm)) is not None}
+        contested = any(arm.parallel for arm in arms)
+        known = {
+            arm: rate if arm.parallel or not contested else rate * _SERIAL_WORTH
+            for arm in arms
+            if (rate := self.rate(arm)) is not None
+        }
         in_time = {arm: rate for arm, rate in known.items() if self._is_in_time(arm)}
         candidates = in_time or known
         if not candidates:

@@ -63,7 +63,8 @@ async def classify_files(args: argparse.Namespace) -> list[Classification]:
         EngineError: when a name, label or file cannot be used, or the engine fails.
     """
     labels, templates = check_labels(parse_labels(args.labels)), check_templates(args.template)
-    pool = build_pool(Settings())
+    # One command is over before a second session for parallel calls would pay.
+    pool = build_pool(Settings().model_copy(update={"parallel": False}))
     try:
         pooled = await pool.get(args.model or default_models()[0], args.engine)
         min_side = min_image_side([pooled.engine.spec])

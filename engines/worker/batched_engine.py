@@ -286,7 +286,9 @@ class BatchedEngine:
         if self._twin is not None or not self.worker.parallel or self.worker.slots.count < 2:
             return
         demand = max(batcher.demand.average for batcher in self.batchers.values())
-        if max(num_items, demand) >= DEMAND_FOR_PARALLEL * self.worker.slots.count:
+        # One visitor's few labels are no reason to double an engine's memory; a long list is.
+        long_list = num_items >= self.worker.limits.max_batch_size
+        if long_list or demand >= DEMAND_FOR_PARALLEL * self.worker.slots.count:
             self._twin = asyncio.get_running_loop().create_task(self._load_twin())
 
     async def _load_twin(self) -> None:

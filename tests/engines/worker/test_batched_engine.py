@@ -210,10 +210,10 @@ async def test_an_engine_that_can_gets_a_twin_for_parallel_calls_when_there_is_m
     engine = FakeEngine()
     engine.twin = FakeEngine()
     async with fake_batched(engine, cores=2) as batched:
-        await batched.embed_texts(["red"])
+        await batched.embed_texts(["red", "green", "blue"])  # one visitor's labels
         assert batched._twin is None
         for n in range(40):
-            await batched.embed_images([source("red", n + 1), source("blue", n + 1)])
+            await batched.embed_texts([f"red {n} {item}" for item in range(16)])
         assert engine.twin.batches
 
 

@@ -1,0 +1,98 @@
+"""What the zero-shot tab and its endpoint do: check what was sent, ask the models, show their answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from app.services import Services
+from app.ui.engine_choice import render_qualities, render_waiting
+from app.ui.errors import shows_errors, streams_errors
+from app.ui.result_cards import EMPTY_STATE, render_cards
+from app.ui.uploads import Upload, as_names, as_text, uploaded_file
+from engines.errors import EngineError
+from engines.pool import PooledEngine
+from use_cases.zero_shot import (
+    Classification,
+    check_labels,
+    check_templates,
+    classify_image,
+    parse_labels,
+)
+
+_Request: TypeAlias = "tuple[Path, list[str], list[str]]"  # image, labels, templates
+
+
+class ZeroShotHandlers:
+    """The handlers of the tab's events, around the shared engines."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    @streams_errors
+    async def on_run(
+        self, image: Upload, labels: str, template: str, models: list[str], engine: str
+    ) -> AsyncIterator[str]:
+        """Yield the results as HTML; how long it has waited while engines are loaded for the first time."""
+        start_s = time.monotonic()
+        models, engine = as_names("models", models), as_text("engine", engine)
+        waiting = await self._services.not_ready(models, engine)
+        answering = asyncio.ensure_future(self._answer(image, labels, template, models, engine))
+        try:
+            while waiting and not (await asyncio.wait({answering}, timeout=1))[0]:
+                yield render_waiting(waiting, time.monotonic() - start_s)
+            yield await answering
+        except EngineError:
+            if waiting:
+                yield EMPTY_STATE  # in place of a card that would wait for ever; an older answer stays
+            raise
+        finally:
+            answering.cancel()  # of no effect when it has answered
+
+    @shows_errors
+    async def on_engine(self, models: list[str], engine: str) -> str:
+        """Return how close the chosen engine is to float32, as HTML."""
+        return render_qualities(await self._services.qualities(models or self._services.models, engine))
+
+    @shows_errors
+    async def zero_shot(
+        self, image: Upload, labels: str, template: str, models: list[str], engine: str
+    ) -> dict[str, Any]:
+        """Score how well each label fits an image, with SigLIP-style and CLIP-style models.
+
+        Args:
+            image: the image file: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF; over MCP a data URI such as
+                data:image/jpeg;base64,...
+            labels: the classes, one a line or comma-separated, such as "a cat, a dog".
+            template: a prompt with {label} in it, or several, one a line; empty for the model's own.
+            models: names of the models to ask, see list_models.
+            engine: the runtime and precision, such as "onnx-int8-dynamic"; empty for each model's best.
+                The first use of a quantized engine builds it, which takes minutes.
+        """
+        with self._services.metrics.request("gradio", "zero_shot"):
+            request = self._checked(image, labels, template)
+            pooled = await self._services.engines(as_names("models", models), as_text("engine", engine))
+            results = await self._classified(pooled, request)
+        return {"results": [asdict(result) for result in results]}
+
+    async def _answer(self, image: Upload, labels: str, template: str, models: list[str], engine: str) -> str:
+        with self._services.metrics.request("page", "zero_shot"):
+            request = self._checked(image, labels, template)
+            pooled, failing = await self._services.passing_engines(models, engine)
+            results = await self._classified(pooled, request)
+        return render_cards(results, failing)
+
+    async def _classified(self, pooled: Sequence[PooledEngine], request: _Request) -> list[Classification]:
+        results = await classify_image(pooled, *request)
+        for each, result in zip(pooled, results, strict=True):
+            self._services.metrics.stages(each, result.timings_ms)
+        return results
+
+    def _checked(self, image: Upload, labels: str, template: str) -> _Request:
+        path = uploaded_file(image)
+        label_list = check_labels(parse_labels(as_text("labels", labels)))
+        return path, label_list, check_templates(as_text("template", template).splitlines())

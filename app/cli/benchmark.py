@@ -11,7 +11,6 @@ what could not be measured.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from app.cli.benchmark_table import towers_table
+from app.cli.records import show_record
 from app.cli.request_table import requests_table
 from engines.calibration import held_out_set
 from engines.checkpoints.random_weights import PREFIX, RANDOM_CHECKPOINTS, SEED
@@ -29,9 +29,8 @@ from engines.machine.cpu import read_cpu
 from engines.models import bundled_models
 from use_cases.benchmark import BenchmarkPlan, Samples, public_name, run_benchmark
 from use_cases.latency import MAX_FOREIGN_CORES, Effort, fewest_clean_rounds
-from use_cases.record_tables import render_record
 from use_cases.request_benchmark import run_request_benchmark
-from use_cases.results import build_record, write_record
+from use_cases.results import build_record
 
 _QUICK = Effort(num_warmup=1, min_iters=2, min_duration_s=0.1)
 _MAX_BATCH_SIZE, _MAX_ROUNDS, _MAX_THREADS = 256, 100, 1024
@@ -129,17 +128,7 @@ def main(argv: Sequence[str] | None = None, samples: Samples | None = None) -> i
         settings=_settings(plan),
         results=measured.results,
     )
-    print(measured.table)
-    if args.write:
-        try:
-            path = write_record(record)
-            path.with_suffix(".md").write_text(render_record(record), "utf-8")
-            print(f"Written to {path.name} and {path.stem}.md.")
-        except OSError as error:
-            print(f"error: the record cannot be written ({error.strerror}).", file=sys.stderr)
-            return 2
-    print(json.dumps(record, separators=(",", ":"), allow_nan=False))
-    return 0
+    return show_record(record, measured.table, write=args.write)
 
 
 def read_plan(args: argparse.Namespace) -> BenchmarkPlan:

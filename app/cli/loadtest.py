@@ -13,7 +13,6 @@ what could not be measured. With --url a server's work counts as foreign, so no 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -24,6 +23,7 @@ from typing import Any
 
 from app.cli.load_table import load_table
 from app.cli.own_server import OwnServer, own_server
+from app.cli.records import show_record
 from engines.checkpoints.random_weights import PREFIX, SEED, ensure_random_checkpoint
 from engines.errors import EngineError
 from engines.factory import ENGINES
@@ -36,8 +36,7 @@ from use_cases.load.connection import HUNG_AFTER_S, LoadTestError
 from use_cases.load.plan import LoadPlan
 from use_cases.load.run import fewest_clean_rounds, run_load_test
 from use_cases.load.server import Server
-from use_cases.record_tables import render_record
-from use_cases.results import build_record, write_record
+from use_cases.results import build_record
 
 _MAX_CLIENTS, _MAX_SECONDS, _MAX_ROUNDS, _MAX_SHARE = 1024, 3600.0, 100, 100
 _API_KEYS = "SIGLIP_API_KEYS"
@@ -105,17 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings=_settings(plan),
         results=[*map(asdict, levels), *map(asdict, comparisons)],
     )
-    print(load_table(levels, comparisons))
-    if args.write:
-        try:
-            path = write_record(record)
-            path.with_suffix(".md").write_text(render_record(record), "utf-8")
-            print(f"Written to {path.name} and {path.stem}.md.")
-        except OSError as error:
-            print(f"error: the record cannot be written ({error.strerror}).", file=sys.stderr)
-            return 2
-    print(json.dumps(record, separators=(",", ":"), allow_nan=False))
-    return 0
+    return show_record(record, load_table(levels, comparisons), write=args.write)
 
 
 def command_line(args: argparse.Namespace) -> str:

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from app.cli import benchmark
+from app.cli import benchmark, records
 from use_cases.record_tables import render_record
 from use_cases.results import read_record, validate_record, write_record
 
@@ -48,7 +48,7 @@ def test_a_tiny_checkpoint_is_measured_for_real(tmp_path, red_png, capsys, monke
     folder = tmp_path / "tiny-siglip"
     folder.mkdir()
     build_tiny_siglip(folder)
-    monkeypatch.setattr(benchmark, "write_record", partial(write_record, folder=tmp_path))
+    monkeypatch.setattr(records, "write_record", partial(write_record, folder=tmp_path))
     arguments = ["--models", str(folder), "--engines", "torch-fp32", "--quick", "--threads", "1", "--write"]
     assert benchmark.main(arguments, RedSamples((red_png,))) == 0
     out = capsys.readouterr().out

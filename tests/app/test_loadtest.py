@@ -6,7 +6,7 @@ from functools import partial
 import psutil
 import pytest
 
-from app.cli import loadtest
+from app.cli import loadtest, records
 from use_cases.load import plan, quantities
 from use_cases.load.connection import LoadTestError
 from use_cases.load.inputs import NewTexts
@@ -23,7 +23,7 @@ def no_key(monkeypatch):
 
 @pytest.mark.model
 def test_a_running_server_is_tested_and_a_record_kept(server, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(loadtest, "write_record", partial(write_record, folder=tmp_path))
+    monkeypatch.setattr(records, "write_record", partial(write_record, folder=tmp_path))
     for name, small in (("_NUM_PAIRS", 3), ("_NUM_LABELS", 8), ("_MIN_LONE_REQUESTS", 3)):
         monkeypatch.setattr(quantities, name, small)
     monkeypatch.setattr(plan, "_MIN_ROUND_S", 0.3)

@@ -8,9 +8,11 @@ from PIL import Image
 
 from app.cli.request_table import requests_table
 from engines.errors import BackendUnavailableError
+from engines.worker.batched_engine import BatchedEngine
+from tests.fakes import FakeEngine, FakePreprocessor
 from use_cases import request_tasks
 from use_cases.benchmark import BenchmarkPlan
-from use_cases.benchmark_subjects import PLAIN
+from use_cases.benchmark_subjects import PLAIN, EngineSubject
 from use_cases.request_benchmark import PREPARER, run_request_benchmark
 
 PLAN = BenchmarkPlan(models=("siglit-mini",), engines=("onnx-fp32",), num_rounds=2)
@@ -106,3 +108,21 @@ def test_each_task_runs_on_a_tiny_checkpoint(tiny_siglip, engine, tmp_path, monk
         assert request_tasks.run_clients(job)["two_clients"]["ratio"] > 0
     else:
         assert request_tasks.run_int8_rate(job)["image_gflop"] > 0
+
+
+def test_no_two_clients_images_are_embedded_as_one(monkeypatch):
+    running = []
+
+    def batched_engine(*args):
+        running.append(BatchedEngine(*args))
+        return running[-1]
+
+    engine = FakeEngine()
+    subject = EngineSubject(engine, FakePreprocessor(engine.spec))
+    monkeypatch.setattr(request_tasks, "BatchedEngine", batched_engine)
+    monkeypatch.setattr(request_tasks, "resolve_model", lambda _: engine.spec)
+    monkeypatch.setattr(request_tasks, "load_subject", lambda *_: subject)
+    job = {"model": "colours", "engine": "fake", "threads": 1, "seed": 1, "effort": QUICK | {"min_iters": 5}}
+    found = request_tasks.run_clients(job)
+    assert found["image_tower"]["num_iters"] == 5
+    assert running[0].images.stats.items == 3 * 2 * 5  # to warm up, of one client, and of two

@@ -20,6 +20,7 @@ MAX_IMAGE_BYTES = 50_000_000
 MAX_IMAGE_PIXELS = 64_000_000  # a phone's 50-megapixel photo fits; decoding one takes up to 0.9 GB
 # An allow list: Pillow knows some fifty formats more, EPS among them, which runs Ghostscript.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values for images that lie on a side
 _DECODERS = threading.BoundedSemaphore(2)  # decodes at a time, so that large images cannot add up
 _FORMATS_TEXT = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 
@@ -68,6 +69,20 @@ def decode_image(source: ImageSource, min_side: int | None = None, *, name: str 
         raise InvalidInputError(
             f"{_sentence(name)} is damaged or incomplete and cannot be decoded ({error})."
         ) from error
+
+
+def image_size(data: bytes) -> tuple[int, int]:
+    """Return (width, height) of an upright image from its header alone.
+
+    Raises:
+        InvalidInputError: when it is no image of a known format, or is too large.
+    """
+    image = _open(data, "the image", None)
+    try:
+        turned = image.getexif().get(_ORIENTATION, 1) in _TURNED
+    except Exception as error:  # as decoding would: see `decode_image`
+        raise InvalidInputError(f"The image is damaged and cannot be decoded ({error}).") from error
+    return (image.height, image.width) if turned else image.size
 
 
 def colour_ramps(side: int) -> Image.Image:

@@ -1,0 +1,1 @@
+"""Image-text retrieval: an index of images, how it is filled, and how it is searched."""

@@ -1,0 +1,95 @@
+"""ImageRecord: what an index keeps of an image; and how that is laid out in a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
+
+from engines.base import Embeddings
+from engines.checkpoints.find import fingerprint
+from engines.models import ModelSpec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+EMBEDDING = "embedding"
+_FACTS = b"siglip-as-server"
+_LAYOUT = 1  # of the table; another number is another layout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRecord:
+    """What an index keeps of one image, beside its embedding."""
+
+    id: str  # unique in a table: a path below its source, or a file's name
+    source: str  # the folder or archive that it came from; "upload" for single files
+    content_hash: str  # SHA-256 of the file, hexadecimal
+    width: int  # pixels, upright
+    height: int
+    caption: str = ""
+    duplicate_of: str = ""  # the id of an earlier image that is the same, or nearly
+    thumbnail: bytes = b""  # JPEG
+
+
+FACTS = tuple(field.name for field in fields(ImageRecord) if field.name != "thumbnail")
+
+
+def table_schema(spec: ModelSpec) -> pa.Schema:
+    """Return the columns of a model's table; its metadata say whose embeddings they are."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("source", pa.string(), nullable=False),
+            pa.field("content_hash", pa.string(), nullable=False),
+            pa.field("width", pa.int32(), nullable=False),
+            pa.field("height", pa.int32(), nullable=False),
+            pa.field("caption", pa.string(), nullable=False),
+            pa.field("duplicate_of", pa.string(), nullable=False),
+            pa.field("thumbnail", pa.binary(), nullable=False),
+            pa.field(EMBEDDING, pa.list_(pa.float32(), spec.dim), nullable=False),
+        ],
+        metadata={_FACTS: json.dumps(model_facts(spec)).encode()},
+    )
+
+
+def model_facts(spec: ModelSpec) -> dict[str, object]:
+    """Return what must be equal for embeddings to be comparable; the engine's precision is not among it."""
+    return {"layout": _LAYOUT, "model": spec.name, "dim": spec.dim, "state": fingerprint(spec)}
+
+
+def facts_in(schema: pa.Schema) -> dict[str, object] | None:
+    """Return the facts that a table was made with; None for a table of somebody else's."""
+    facts = (schema.metadata or {}).get(_FACTS)
+    return json.loads(facts) if facts else None
+
+
+def to_arrow(records: Sequence[ImageRecord], embeddings: Embeddings, schema: pa.Schema) -> pa.Table:
+    """Return rows for a table.
+
+    Args:
+        records: one an image.
+        embeddings: [n, dim], in their order.
+        schema: of the table.
+    """
+    import pyarrow as pa
+
+    columns = {name: [getattr(record, name) for record in records] for name in schema.names[:-1]}
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.reshape(-1)), embeddings.shape[1])
+    arrays = [pa.array(columns[field.name], field.type) for field in list(schema)[:-1]]
+    return pa.Table.from_arrays([*arrays, vectors], schema=schema)
+
+
+def from_arrow(rows: pa.Table) -> list[ImageRecord]:
+    """Return the records in rows, which may lack their thumbnails."""
+    names = [name for name in (*FACTS, "thumbnail") if name in rows.column_names]
+    return [ImageRecord(**row) for row in rows.select(names).to_pylist()]
+
+
+def as_json(record: ImageRecord) -> dict[str, object]:
+    """Return what an index tells strangers of an image; where it came from on this disk is not among it."""
+    facts = asdict(record)
+    return {name: facts[name] for name in FACTS if name != "source"}

@@ -176,7 +176,8 @@ class Settings(BaseSettings):
     @property
     def batcher_limits(self) -> BatcherLimits:
         """Return the settings of the batcher."""
-        return BatcherLimits(**{field.name: getattr(self, field.name) for field in fields(BatcherLimits)})
+        names = {field.name for field in fields(BatcherLimits)} & type(self).model_fields.keys()
+        return BatcherLimits(**{name: getattr(self, name) for name in names})
 
     @property
     def pool_limits(self) -> PoolLimits:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-STAGES = ("load", "decode", "preprocess", "tokenize", "queue", "infer", "post")
+STAGES = ("load", "decode", "preprocess", "tokenize", "queue", "infer", "search", "post")
 
 
 def add_up(timings_ms: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -109,7 +109,7 @@ async def test_scores_are_ranked_and_none_of_these_is_low_for_a_clear_image(red_
     assert best.score == pytest.approx(1 / (1 + np.exp(-10)), abs=1e-6)
     assert result.none_of_these == pytest.approx(1 - best.score)
     assert not result.cold
-    assert set(result.timings_ms) == set(STAGES) - {"load"}
+    assert set(result.timings_ms) == set(STAGES) - {"load", "search"}
 
 
 @pytest.mark.anyio

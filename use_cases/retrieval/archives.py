@@ -46,6 +46,7 @@ class ZipArchive:
             raise InvalidInputError(f"{self._name!r} has more than {_MAX_MEMBERS:,} files.")
 
     def count(self) -> int:
+        """Return how many there are; see `ImageFiles`."""
         images = sum(map(_is_image_member, self._members))
         if not images:
             raise InvalidInputError(

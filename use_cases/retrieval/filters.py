@@ -22,6 +22,7 @@ class ImageFilter:
 
     id_prefix: str = ""  # such as "holiday/2024/"
     caption_contains: str = ""  # in any case
+    has_caption: bool = False
     min_width: int = 0  # pixels
     min_height: int = 0
     orientation: Orientation | None = None
@@ -43,6 +44,8 @@ class ImageFilter:
         if self.caption_contains:
             wanted = _checked("caption_contains", self.caption_contains.lower())
             parts.append(f"strpos(lower(caption), {wanted}) > 0")
+        if self.has_caption:
+            parts.append("caption != ''")
         for name in ("min_width", "min_height"):
             value = getattr(self, name)
             if not isinstance(value, int) or not 0 <= value < 2**31:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from collections import deque
-from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import count, islice
-from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from itertools import islice
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,42 +17,27 @@ from engines.errors import InferenceError, InvalidInputError, OverloadedError
 from engines.pool import PooledEngine
 from engines.preparation.images import image_size
 from engines.preparation.source import SourceImage
-from use_cases.retrieval.duplicates import NearDuplicates
-from use_cases.retrieval.image_index import ImageIndex, ImageTable, Known
+from engines.worker.background import in_background
+from use_cases.retrieval.commits import Commits, Row, Target
+from use_cases.retrieval.image_ids import ImageIds, Known
+from use_cases.retrieval.image_index import ImageIndex
 from use_cases.retrieval.progress import IngestProgress
 from use_cases.retrieval.records import ImageRecord
-from use_cases.retrieval.sources import UPLOAD, ImageFile, ImageFiles
+from use_cases.retrieval.sources import ImageFile, ImageFiles
 from use_cases.retrieval.thumbnails import make_thumbnail
 from use_cases.zero_shot import min_image_side
 
-_CHUNK = 16  # images that go through together
-_CHUNKS_UNDER_WAY = 4  # so that some are read while others are embedded
-_COMMIT_ROWS = 256  # a commit writes a few files, whatever their size
-_COMMIT_S = 5.0  # or after so long: what a kill loses at most
-_COMMITS_BEFORE_TIDYING = 64
+_CHUNK = 64  # files whose names are looked up together
+_UNDER_WAY = 48  # images on their way, so that some are read while others are embedded
+_FILES_AT_ONCE = 4  # whose bytes are in memory
+# JPEGs are decoded at a fraction of their size; what is larger than this otherwise takes much memory, so few
+# of them are under way at once.
+_HEAVY_PIXELS = 4_000_000
+_HEAVY_AT_ONCE = 2
+_JPEG = b"\xff\xd8"
 _PAUSE_S = 0.2  # when the engine's queue is full
 
-
-class _Row(NamedTuple):
-    record: ImageRecord
-    embedding: NDArray[np.float32]
-
-
-@dataclass(slots=True)
-class _Target:
-    """One model's table, what it holds already, and what is to be committed next."""
-
-    pooled: PooledEngine
-    table: ImageTable
-    known: dict[str, Known]
-    duplicates: NearDuplicates
-    rows: list[_Row] = field(default_factory=list)
-
-
-class _Decoded(NamedTuple):
-    record: ImageRecord
-    image: SourceImage
-    targets: list[_Target]  # that do not have it yet
+_NewRows: TypeAlias = list[tuple[Target, Row]]
 
 
 async def add_images(
@@ -69,9 +50,9 @@ async def add_images(
 ) -> IngestProgress:
     """Bring an index up to date with a folder, an archive or a list of files.
 
-    What the index holds already, with the same content, is left alone. So a call that was interrupted,
-    however hard, goes on when it is repeated. Files that cannot be used are listed with their reason.
-    Memory holds a few chunks of images and one commit at a time.
+    What the index holds already, with the same content and caption, is left alone. So a call that was
+    interrupted, however hard, goes on when it is repeated. Files that cannot be used are listed with their
+    reason. Memory holds a few dozen images and one commit at a time. Engines serve others first.
 
     Args:
         files: where the images are.
@@ -89,226 +70,161 @@ async def add_images(
     """
     progress = progress or IngestProgress()
     try:
+        progress.total = await in_background(files.count)
         with ExitStack() as locks:
-            targets = await asyncio.to_thread(_open_targets, index, engines, locks)
-            progress.total = await asyncio.to_thread(files.count)
-            seen = await _Ingestion(files, targets, progress).run()
+            targets = await in_background(_open_targets, index, engines, locks)
+            ingestion = _Ingestion(files, targets, progress)
+            await ingestion.run()
             if remove_missing and files.complete:
-                await asyncio.to_thread(_remove_missing, targets, files.source, seen, progress)
-            await asyncio.to_thread(_tidy, targets)
+                await in_background(ingestion.remove_missing)
+            await ingestion.commits.tidy()
+            await ingestion.commits.build_ann()
     finally:
         progress.end()
     return progress
 
 
-def _open_targets(index: ImageIndex, engines: Sequence[PooledEngine], locks: ExitStack) -> list[_Target]:
-    targets: list[_Target] = []
-    for pooled in engines:
-        table = index.table(pooled.engine.spec, create=True)
-        locks.enter_context(table.writing())
-        known = table.known()
-        hashes = {each.content_hash: id_ for id_, each in reversed(known.items())}
-        targets.append(_Target(pooled, table, known, NearDuplicates(table, hashes)))
+def _open_targets(index: ImageIndex, engines: Sequence[PooledEngine], locks: ExitStack) -> list[Target]:
+    targets = [Target(pooled, index.table(pooled.engine.spec, create=True)) for pooled in engines]
+    for target in targets:
+        locks.enter_context(target.table.writing())
     return targets
 
 
-class _Ingestion:
-    """The pipeline: chunks of files are read and embedded side by side, and committed in their order."""
+class _Read(NamedTuple):
+    record: ImageRecord
+    image: SourceImage
+    wanted: list[tuple[Target, bool]]  # the tables that need it, and whether it takes a row's place there
 
-    def __init__(self, files: ImageFiles, targets: Sequence[_Target], progress: IngestProgress) -> None:
+
+class _Ingestion:
+    """The pipeline: files are read and embedded side by side, and committed in their order."""
+
+    def __init__(self, files: ImageFiles, targets: Sequence[Target], progress: IngestProgress) -> None:
+        self.commits = Commits(targets, progress)
         self._files = files
         self._targets = targets
         self._progress = progress
         self._min_side = min_image_side([target.pooled.engine.spec for target in targets])
-        self._owners = {id_: each for target in targets for id_, each in target.known.items()}
-        self._seen: set[str] = set()
-        self._committed_s = time.monotonic()
-        self._commits = 0
+        self._ids = ImageIds(files.source, self._lookup)
+        self._reading = asyncio.Semaphore(_FILES_AT_ONCE)
+        self._heavy = asyncio.Semaphore(_HEAVY_AT_ONCE)
 
-    async def run(self) -> set[str]:
-        """Add everything; return the ids of what is in the source."""
-        under_way: deque[asyncio.Task[list[tuple[_Target, _Row]]]] = deque()
+    async def run(self) -> None:
+        """Add everything."""
+        under_way: deque[asyncio.Task[_NewRows]] = deque()
         files = iter(self._files)
         try:
-            while True:
-                while len(under_way) < _CHUNKS_UNDER_WAY and (chunk := await asyncio.to_thread(_take, files)):
-                    under_way.append(asyncio.get_running_loop().create_task(self._embed(chunk)))
-                if not under_way:
-                    break
-                for target, row in await under_way.popleft():
-                    target.rows.append(row)
-                await self._commit_if_due()
-            await self._commit()
+            while chunk := await in_background(_take, files):
+                known = await in_background(self._lookup, [file.id for file in chunk])
+                for file in chunk:
+                    under_way.append(asyncio.get_running_loop().create_task(self._process(file, known)))
+                    if len(under_way) >= _UNDER_WAY:
+                        await self._finish(under_way.popleft())
+            while under_way:
+                await self._finish(under_way.popleft())
+            await self.commits.write()
         finally:  # after an error or a cancellation nobody waits for the others
             for task in under_way:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
-        return self._seen
 
-    async def _embed(self, chunk: Sequence[ImageFile]) -> list[tuple[_Target, _Row]]:
-        """Return what is to be added of some files."""
-        read = await asyncio.gather(*(self._read(file) for file in chunk))
-        decoded = [each for each in read if each is not None]
-        rows: list[tuple[_Target, _Row]] = []
+    def remove_missing(self) -> None:
+        """Remove what the source has no more; call it after `run`."""
+        gone: set[str] = set()
         for target in self._targets:
-            wanted = [each for each in decoded if target in each.targets]
-            embeddings = await self._embeddings(target, [each.image for each in wanted])
-            for each, embedding in zip(wanted, embeddings, strict=True):
-                if embedding is None:
-                    self._progress.fail(each.record.id, "The engine failed on it.")
-                else:
-                    rows.append((target, _Row(each.record, embedding)))
-        self._progress.advance(len(chunk))
-        return rows
+            missing = [id_ for id_ in target.table.ids_from(self._files.source) if id_ not in self._ids]
+            target.table.remove(missing)
+            gone.update(missing)
+        self._progress.removed = len(gone)
 
-    async def _read(self, file: ImageFile) -> _Decoded | None:
-        """Return an image that is to be embedded; None when it is known, or cannot be used."""
+    async def _finish(self, task: asyncio.Task[_NewRows]) -> None:
+        for target, row in await task:
+            target.rows.append(row)
+        self._progress.advance(1)
+        await self.commits.write_if_due()
+
+    async def _process(self, file: ImageFile, known: Known) -> _NewRows:
+        """Return what is to be committed of a file: nothing when it is known, or cannot be used."""
         try:
-            data = await asyncio.to_thread(file.read)
-            content_hash = hashlib.sha256(data).hexdigest()
-            id_ = self._own_id(file.id, content_hash)
-            targets = [each for each in self._targets if not _is_current(each.known.get(id_), content_hash)]
-            if not targets:
-                self._progress.unchanged += 1
-                return None
-            decode = partial(_decode, file, data, id_, self._files.source, content_hash, self._min_side)
-            record, image = await asyncio.to_thread(decode)
-        except InvalidInputError as error:
+            async with AsyncExitStack() as heavy:
+                read = await self._read(file, known, heavy)
+                if read is None:
+                    self._progress.unchanged += 1
+                    return []
+                record, image, wanted = read
+                return [
+                    (target, Row(record, await _embed(target, image), replaces))
+                    for target, replaces in wanted
+                ]
+        except (InvalidInputError, InferenceError) as error:
             self._progress.fail(file.id, str(error))
-            return None
-        return _Decoded(record, image, targets)
-
-    def _own_id(self, name: str, content_hash: str) -> str:
-        """Return the id of an image: its name, unless another source, or another upload, has taken it."""
-        source = self._files.source
-        for id_ in _possible_ids(name, source, content_hash):
-            owner = self._owners.setdefault(id_, Known(content_hash, source))
-            if owner.source == source and (source != UPLOAD or owner.content_hash == content_hash):
-                self._seen.add(id_)
-                return id_
-        raise AssertionError("the possible ids do not end")
-
-    async def _embeddings(
-        self, target: _Target, images: Sequence[SourceImage]
-    ) -> list[NDArray[np.float32] | None]:
-        """Return the embeddings of images; None for those that the engine fails on."""
-        if not images:
             return []
-        while True:
-            try:
-                embedded = await target.pooled.engine.embed_images(images)
-                return list(embedded.embeddings)
-            except OverloadedError:
-                await asyncio.sleep(_PAUSE_S)
-            except InferenceError:
-                if len(images) == 1:
-                    return [None]
-                alone = [await self._embeddings(target, [image]) for image in images]
-                return [embedding for (embedding,) in alone]
 
-    async def _commit_if_due(self) -> None:
-        late = time.monotonic() - self._committed_s > _COMMIT_S
-        if late or any(len(target.rows) >= _COMMIT_ROWS for target in self._targets):
-            await self._commit()
+    async def _read(self, file: ImageFile, known: Known, heavy: AsyncExitStack) -> _Read | None:
+        """Return an image that is to be embedded; None when all tables have it.
 
-    async def _commit(self) -> None:
-        due = [(target, target.rows) for target in self._targets if target.rows]
-        for target, rows in due:
-            target.rows = []
-            await _to_the_end(asyncio.to_thread(_write, target, rows))
-        self._count(due)
-        self._commits += bool(due)
-        if due and not self._commits % _COMMITS_BEFORE_TIDYING:
-            await _to_the_end(asyncio.to_thread(_tidy, self._targets))
-        self._committed_s = time.monotonic()
+        Args:
+            file: of the image.
+            known: what each table holds of its name.
+            heavy: keeps the turn of a large image until it is embedded.
+        """
+        async with self._reading:
+            data, caption, content_hash = await in_background(_read_file, file)
+            given = await self._ids.give(file.id, content_hash, known)
+            if given is None:
+                return None
+            id_, known = given
+            wanted = [
+                (target, id_ in table)
+                for target, table in zip(self._targets, known, strict=True)
+                if not _is_current(table.get(id_), content_hash, caption)
+            ]
+            if not wanted:
+                return None
+            width, height = image_size(data)
+            if width * height > _HEAVY_PIXELS and not data.startswith(_JPEG):
+                await heavy.enter_async_context(self._heavy)
+            image, thumbnail = await in_background(_decode, data, self._min_side)
+        record = ImageRecord(
+            id=id_,
+            source=self._files.source,
+            content_hash=content_hash,
+            width=width,
+            height=height,
+            caption=caption,
+            thumbnail=thumbnail,
+        )
+        return _Read(record, image, wanted)
 
-    def _count(self, committed: Sequence[tuple[_Target, list[_Row]]]) -> None:
-        """Count what was committed, an image once, for however many models it was embedded."""
-        ids = {row.record.id: row.record for _, rows in committed for row in rows}
-        for id_ in ids:
-            if any(id_ in target.known for target in self._targets):
-                self._progress.replaced += 1
-            else:
-                self._progress.added += 1
+    def _lookup(self, ids: Sequence[str]) -> Known:
+        return [target.table.lookup(ids) for target in self._targets]
 
 
 def _take(files: Iterator[ImageFile]) -> list[ImageFile]:
     return list(islice(files, _CHUNK))
 
 
-def _is_current(known: Known | None, content_hash: str) -> bool:
-    return known is not None and known.content_hash == content_hash
+def _read_file(file: ImageFile) -> tuple[bytes, str, str]:
+    data = file.read()
+    return data, file.read_caption(), hashlib.sha256(data).hexdigest()
 
 
-def _possible_ids(name: str, source: str, content_hash: str) -> Iterator[str]:
-    """Return what an image may be called, the name itself first; the same each time."""
-    yield name
-    path = PurePosixPath(name)
-    if source == UPLOAD:
-        yield str(path.with_name(f"{path.stem}-{content_hash[:8]}{path.suffix}"))
-        yield str(path.with_name(f"{path.stem}-{content_hash}{path.suffix}"))
-        return
-    place = PurePosixPath(source).name or "images"
-    yield f"{place}/{name}"
-    for number in count(2):
-        yield f"{place}-{number}/{name}"
+def _is_current(known: ImageRecord | None, content_hash: str, caption: str) -> bool:
+    return known is not None and known.content_hash == content_hash and known.caption == caption
 
 
-def _decode(
-    file: ImageFile, data: bytes, id_: str, source: str, content_hash: str, min_side: int
-) -> tuple[ImageRecord, SourceImage]:
-    width, height = image_size(data)
+def _decode(data: bytes, min_side: int | None) -> tuple[SourceImage, bytes]:
     image = SourceImage.read(data, min_side)
-    record = ImageRecord(
-        id=id_,
-        source=source,
-        content_hash=content_hash,
-        width=width,
-        height=height,
-        caption=file.read_caption(),
-        thumbnail=make_thumbnail(image.decode()),
-    )
-    return record, image
+    return image, make_thumbnail(image.decode())
 
 
-def _write(target: _Target, rows: Sequence[_Row]) -> None:
-    """Commit rows: the new ones at once, then those that take the place of others."""
-    records = [row.record for row in rows]
-    embeddings = np.stack([row.embedding for row in rows])
-    duplicates = target.duplicates.find(records, embeddings)
-    records = [replace(record, duplicate_of=id_) for record, id_ in zip(records, duplicates, strict=True)]
-    is_new = np.array([record.id not in target.known for record in records])
-    for write, chosen in ((target.table.add, is_new), (target.table.replace, ~is_new)):
-        if chosen.any():
-            write(
-                [record for record, wanted in zip(records, chosen, strict=True) if wanted], embeddings[chosen]
-            )
-
-
-def _remove_missing(
-    targets: Sequence[_Target], source: str, seen: set[str], progress: IngestProgress
-) -> None:
-    gone = {
-        id_
-        for target in targets
-        for id_, known in target.known.items()
-        if known.source == source and id_ not in seen
-    }
-    for target in targets:
-        target.table.remove([id_ for id_ in gone if id_ in target.known])
-    progress.removed = len(gone)
-
-
-def _tidy(targets: Sequence[_Target]) -> None:
-    for target in targets:
-        target.table.tidy()
-
-
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await work that must not be left half done, or go on alone, when its caller is cancelled."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
+async def _embed(target: Target, image: SourceImage) -> NDArray[np.float32]:
+    while True:
+        try:
+            embedded = await target.pooled.engine.embed_images([image], background=True)
+        except OverloadedError:
+            await asyncio.sleep(_PAUSE_S)
+        else:
+            embedding: NDArray[np.float32] = embedded.embeddings[0]
+            return embedding

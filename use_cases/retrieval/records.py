@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from engines.base import Embeddings
 from engines.checkpoints.find import fingerprint
 from engines.models import ModelSpec
@@ -93,3 +95,10 @@ def as_json(record: ImageRecord) -> dict[str, object]:
     """Return what an index tells strangers of an image; where it came from on this disk is not among it."""
     facts = asdict(record)
     return {name: facts[name] for name in FACTS if name != "source"}
+
+
+def to_matrix(rows: pa.Table) -> Embeddings:
+    """Return the column of embeddings as [n, dim]."""
+    column = rows[EMBEDDING].combine_chunks()
+    flat: Embeddings = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+    return flat.reshape(len(rows), rows.schema.field(EMBEDDING).type.list_size)

@@ -1,4 +1,4 @@
-"""Where the images of an index come from: folders, lists of files, uploads; archives have a file of their own."""
+"""Where the images of an index come from: folders, files and uploads; archives have a file of their own."""
 
 from __future__ import annotations
 
@@ -62,6 +62,7 @@ class Folder:
         self.source = str(self._folder.resolve())
 
     def count(self) -> int:
+        """Return how many there are; see `ImageFiles`."""
         images, others = 0, 0
         for path in self._walk():
             if is_image_name(path.name):
@@ -120,6 +121,7 @@ class FileList:
         self._files = files
 
     def count(self) -> int:
+        """Return how many there are; see `ImageFiles`."""
         if not self._files:
             raise InvalidInputError("There are no files; choose at least one image.")
         return len(self._files)

@@ -34,6 +34,7 @@ clean:
 
 .venv/tests-installed: .venv/installed tests/requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -r tests/requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps clip_benchmark==1.6.2
 	touch $@
 
 # The server itself never imports torch: it runs graphs that are exported here, once.

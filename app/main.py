@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -54,12 +54,15 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        housekeeping = asyncio.get_running_loop().create_task(services.pool.keep_house())
+        chores = [services.pool.keep_house()]
+        if settings.demo_gallery:
+            chores.append(services.build_demo_gallery())
+        tasks = [asyncio.get_running_loop().create_task(chore) for chore in chores]
         yield
-        housekeeping.cancel()
-        with suppress(asyncio.CancelledError):
-            await housekeeping
-        await services.pool.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await services.close()
         if node := getattr(
             demo, "node_process", None
         ):  # of server-side rendering, which Gradio leaves behind

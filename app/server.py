@@ -71,6 +71,7 @@ class GracefulServer(uvicorn.Server):
 
     async def _end_streams(self) -> None:
         pool, metrics = self._services.pool, self._services.metrics
+        await self._services.galleries.close()  # nobody waits for an index; it goes on at the next start
         await pool.drain(self._grace_s)
         quiet = 0
         while quiet < _QUIET_S * _LOOKS_PER_S:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,21 +19,38 @@ from engines.quality import Quality
 from engines.worker.cache import EmbeddingCache
 from engines.worker.shared import Worker
 from engines.worker.text_store import TextStore
+from use_cases.retrieval.galleries import Galleries, GalleryOptions
 
 logger = logging.getLogger(__name__)
+
+_REST_S = 2.0  # in which the page of who started the server appears
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The engines that all doors share, which of them this server offers, and what is counted."""
+    """The engines and galleries that all doors share, which of them are offered, and what is counted."""
 
     pool: EnginePool
     models: tuple[str, ...]
     default_engine: str | None = None  # None: each model's best
+    gallery_options: GalleryOptions = field(default_factory=lambda: Settings().gallery_options)
     metrics: Metrics = field(init=False)
+    galleries: Galleries = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics", Metrics(self.pool))
+        object.__setattr__(self, "galleries", Galleries(self.gallery_options, self.engines))
+
+    async def build_demo_gallery(self) -> None:
+        """Begin to embed the shipped gallery for the offered models, once they are ready and at rest."""
+        await self.engines(self.models)
+        await asyncio.sleep(_REST_S)
+        await self.galleries.add_demo(self.models)
+
+    async def close(self) -> None:
+        """Stop what fills the galleries, then the engines."""
+        await self.galleries.close()
+        await self.pool.close()
 
     async def engine(self, model: str = "", engine: str = "") -> PooledEngine:
         """Return the running engine of one offered model, the first of them when none is named.
@@ -129,7 +147,7 @@ def build_services(settings: Settings) -> Services:
     pool = build_pool(settings)
     pool.start_loading(models, settings.engine)
     logger.info("Offering %s.", ", ".join(models))
-    return Services(pool, models, settings.engine)
+    return Services(pool, models, settings.engine, settings.gallery_options)
 
 
 def build_pool(settings: Settings) -> EnginePool:

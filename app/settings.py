@@ -15,6 +15,7 @@ from engines.artifacts.store import default_cache_dir
 from engines.housekeeping import PoolLimits
 from engines.worker.cache import DEFAULT_BYTES
 from engines.worker.calls import BatcherLimits
+from use_cases.retrieval.galleries import GalleryOptions
 
 _LIMITS = BatcherLimits()
 _POOL_LIMITS = PoolLimits()
@@ -131,13 +132,29 @@ class Settings(BaseSettings):
         default=20.0, gt=0, description="time for requests in work to finish when the server is stopped"
     )
     cache_dir: Path = Field(default_factory=default_cache_dir, description="where exported models are kept")
+    index_dir: Path | None = Field(
+        default=None, description="where the galleries' indexes are kept; in the cache folder when unset"
+    )
+    demo_gallery: bool = Field(default=True, description="embed the shipped gallery when the server starts")
+    allow_indexing: bool | None = Field(
+        default=None,
+        description="let clients add and remove images and galleries; when unset, if only this machine can"
+        " reach the server, or it asks for a password or an API key",
+    )
+    index_folders: Annotated[tuple[Path, ...] | None, NoDecode] = Field(
+        default=None,
+        description="comma-separated folders of the server that the page may index; when unset the home"
+        " folder if only this machine can reach the server, else none",
+    )
+    max_galleries: int = Field(default=20, ge=0, description="galleries that clients may make")
+    max_gallery_images: int = Field(default=100_000, ge=1, description="images in each of them")
 
-    @field_validator("cache_dir", "text_cache")
+    @field_validator("cache_dir", "text_cache", "index_dir")
     @classmethod
     def _expand_user(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value else None
 
-    @field_validator("models", "api_keys", "cors_origins", mode="before")
+    @field_validator("models", "api_keys", "cors_origins", "index_folders", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -178,6 +195,28 @@ class Settings(BaseSettings):
         """Return the settings of the batcher."""
         names = {field.name for field in fields(BatcherLimits)} & type(self).model_fields.keys()
         return BatcherLimits(**{name: getattr(self, name) for name in names})
+
+    @property
+    def gallery_options(self) -> GalleryOptions:
+        """Return where the galleries are, and what clients may do with them."""
+        may_change = self.allow_indexing
+        if may_change is None:
+            may_change = self._is_local or self.auth is not None or bool(self.api_keys)
+        folders = self.index_folders
+        if folders is None:
+            folders = (Path.home(),) if self._is_local else ()
+        return GalleryOptions(
+            root=self.index_dir or self.cache_dir / "indexes",
+            may_change=may_change,
+            folders=tuple(folder.expanduser().resolve() for folder in folders),
+            max_galleries=self.max_galleries,
+            max_images=self.max_gallery_images,
+        )
+
+    @property
+    def _is_local(self) -> bool:
+        """Tell whether only this machine can reach the server."""
+        return self.host in ("127.0.0.1", "localhost", "::1")
 
     @property
     def pool_limits(self) -> PoolLimits:

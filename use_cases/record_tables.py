@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from use_cases.load.tables import Row, load_tables
+from use_cases.retrieval.tables import retrieval_facts, retrieval_tables
 
 _MB = 1e6
 REQUEST_TITLES: Mapping[str, str] = MappingProxyType(
@@ -33,8 +34,7 @@ def render_record(record: Mapping[str, Any]) -> str:
         "",
         f"{machine['model']}, {machine['cores']:g} cores ({', '.join(machine['instructions'])}),"
         f" {record['threads']} threads; commit {record['commit']}; {packages}.",
-        f"Medians of {record['rounds']} rounds, of which the most disturbed quantity had"
-        f" {record['clean_rounds']} clean ones.",
+        _statistic(record),
     ]
     for model in dict.fromkeys(row["model"] for row in record["results"]):
         lines += ["", f"## {model}", "", render_model(record, model)]
@@ -44,7 +44,17 @@ def render_record(record: Mapping[str, Any]) -> str:
 def render_model(record: Mapping[str, Any], model: str) -> str:
     """Return the table of one of a record's models."""
     rows = [row for row in record["results"] if row["model"] == model]
-    return {"towers": _towers, "requests": _requests, "load": load_tables}[record["kind"]](rows)
+    tables = {"towers": _towers, "requests": _requests, "load": load_tables, "retrieval": retrieval_tables}
+    return tables[record["kind"]](rows)
+
+
+def _statistic(record: Mapping[str, Any]) -> str:
+    if record["kind"] == "retrieval":
+        return retrieval_facts(record["settings"])
+    return (
+        f"Medians of {record['rounds']} rounds, of which the most disturbed quantity had"
+        f" {record['clean_rounds']} clean ones."
+    )
 
 
 def _towers(rows: Sequence[Row]) -> str:

@@ -18,8 +18,20 @@ from engines.errors import (
     QualityGateError,
     UnknownModelError,
 )
+from use_cases.retrieval.errors import (
+    IndexBusyError,
+    IndexMismatchError,
+    IndexNotAllowedError,
+    IndexStorageError,
+    UnknownIndexError,
+)
 
 _STATUS: dict[type[EngineError], int] = {
+    UnknownIndexError: 404,
+    IndexMismatchError: 409,
+    IndexBusyError: 409,
+    IndexNotAllowedError: 403,
+    IndexStorageError: 503,
     InvalidInputError: 400,
     UnknownModelError: 404,
     QualityGateError: 409,  # the server's own state forbids that engine; another one works

@@ -27,7 +27,8 @@ def ingest_report(progress: IngestProgress) -> str:
     lines = [
         f"{progress.added:,} added, {progress.replaced:,} replaced, {progress.unchanged:,} unchanged,"
         f" {progress.removed:,} removed, {progress.num_failed:,} unusable,"
-        f" {progress.duplicates:,} duplicates; {progress.elapsed_s:.1f} s, {progress.images_per_s:.1f} images/s"
+        f" {progress.duplicates:,} duplicates;"
+        f" {progress.elapsed_s:.1f} s, {progress.images_per_s:.1f} images/s"
     ]
     lines += [f"  {failed.id}: {failed.reason}" for failed in progress.failed[:_SHOWN_FAILURES]]
     if progress.num_failed > _SHOWN_FAILURES:

@@ -1,5 +1,6 @@
 """Server processes: started on a free port, their log in a file, ended by a signal."""
 
+import os
 import re
 import signal
 import subprocess
@@ -42,6 +43,7 @@ class ServerProcess:
 @contextmanager
 def running(folder, *arguments, script="app.py", env=None):
     """Run a script that starts a server; yield it."""
+    env = {"SIGLIP_DEMO_GALLERY": "false", "SIGLIP_INDEX_DIR": str(folder / "indexes"), **(env or os.environ)}
     server = ServerProcess([sys.executable, script, "--port", "0", *arguments], folder / "log.txt", env)
     try:
         yield server

@@ -3,6 +3,7 @@
 EngineError
 ├── UnknownIndexError      there is no index of that name, or no such image in it
 ├── IndexMismatchError     the index was built with another model, or another state of it
+├── IndexNotAllowedError   this server lets nobody do that
 ├── IndexBusyError         another process, or another job, is adding images to it
 └── IndexStorageError      it cannot be read or written: no space, no permission, damage
 """
@@ -18,6 +19,10 @@ class UnknownIndexError(EngineError):
 
 class IndexMismatchError(EngineError):
     """The index was built with another model than the one that is to search it."""
+
+
+class IndexNotAllowedError(EngineError):
+    """This server lets nobody change its indexes, or read that folder."""
 
 
 class IndexBusyError(EngineError):

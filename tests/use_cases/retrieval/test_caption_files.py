@@ -1,0 +1,274 @@
+"""Datasets of captions: every kind is read, and what cannot be used is refused in one sentence."""
+
+import io
+import json
+import tarfile
+
+import pytest
+
+from engines.errors import InvalidInputError
+from engines.gallery import GALLERY_DIR, gallery
+from engines.worker.cache import EmbeddingCache
+from tests.images import encode
+from use_cases.images import read_image
+from use_cases.retrieval.caption_files import open_captions
+
+
+@pytest.fixture
+def pictures(tmp_path, red_image):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("a.jpg", "b.png", "c.jpg"):
+        red_image.save(folder / name)
+    return folder
+
+
+def captions_of(dataset):
+    return {image.name: image.captions for image in dataset.images}
+
+
+def write_tar(path, members, odd=()):
+    with tarfile.open(path, "w") as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+        for info in odd:
+            archive.addfile(info)
+    return path
+
+
+COCO = {
+    "images": [
+        {"id": 7, "file_name": "a.jpg"},
+        {"id": 3, "file_name": "b.png"},
+        {"id": 5, "file_name": "c.jpg"},
+    ],
+    "annotations": [
+        {"id": 1, "image_id": 3, "caption": "a cat "},
+        {"id": 2, "image_id": 7, "caption": "a dog"},
+        {"id": 3, "image_id": 3, "caption": "one cat"},
+    ],
+}  # fmt: skip
+KARPATHY = {
+    "dataset": "coco",
+    "images": [
+        {
+            "filepath": "pictures",
+            "filename": "a.jpg",
+            "split": "test",
+            "sentences": [{"raw": "a"}, {"raw": "A."}],
+        },
+        {"filepath": "val2014", "filename": "b.png", "split": "test", "sentences": [{"raw": "b"}]},
+        {"filename": "c.jpg", "split": "restval", "sentences": [{"raw": "c"}]},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["captions.json", "pictures/captions.json", "annotations/captions.json"])
+def test_coco_finds_its_images_near_it(pictures, tmp_path, place):
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / place).write_text(json.dumps(COCO))
+    dataset = open_captions(str(tmp_path / place))
+    assert captions_of(dataset) == {"a.jpg": ("a dog",), "b.png": ("a cat", "one cat")}
+    assert dataset.name == "captions.json"
+    assert dataset.notes == ("1 image without a caption left out.",)
+    assert dataset.num_captions == 3
+
+
+def test_a_folder_with_one_table_is_that_table(pictures):
+    (pictures / "captions.json").write_text(json.dumps(COCO))
+    assert len(open_captions(str(pictures)).images) == 2
+
+
+def test_images_may_be_elsewhere(pictures, tmp_path):
+    table = tmp_path / "deep" / "down" / "captions.json"
+    table.parent.mkdir(parents=True)
+    table.write_text(json.dumps(COCO))
+    with pytest.raises(InvalidInputError, match=r"names 2 images, of which 2 cannot be found, 'a.jpg' first"):
+        open_captions(str(table))
+    assert len(open_captions(str(table), images=pictures).images) == 2
+
+
+def test_karpathy_s_split_is_chosen(pictures, tmp_path):
+    (tmp_path / "dataset_coco.json").write_text(json.dumps(KARPATHY))
+    dataset = str(tmp_path / "dataset_coco.json")
+    assert captions_of(open_captions(dataset)) == {"pictures/a.jpg": ("a", "A."), "b.png": ("b",)}
+    assert captions_of(open_captions(dataset, split="restval")) == {"c.jpg": ("c",)}
+    with pytest.raises(
+        InvalidInputError, match=r"no split 'val'; it has test \(2 images\), restval \(1 image\)"
+    ):
+        open_captions(dataset, split="val")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.csv", 'image,caption\na.jpg,"a dog, ""Rex"""\nb.png,cat\na.jpg,second\n'),
+        ("t.csv", '\ufefftitle;id;filepath\r\n"a dog, ""Rex""";1;./a.jpg\r\ncat;2;b.png\r\nsecond;;a.jpg\n'),
+        ("t.tsv", 'Filename\tText\na.jpg\t"a dog, ""Rex"""\nb.png\tcat\n\na.jpg\tsecond\n'),
+        ("t.csv", 'image_name| number| comment\na.jpg| 0| "a dog, ""Rex"""\nb.png|0|cat\na.jpg|1|second\n'),
+        ("t.txt", 'image,caption\na.jpg,"a dog, ""Rex"""\nb.png,cat\na.jpg,second\nc.jpg, \n'),
+    ],
+)  # fmt: skip
+def test_tables_have_several_rows_an_image(pictures, tmp_path, name, text):
+    (tmp_path / name).write_text(text, "utf-8", newline="")
+    dataset = open_captions(str(tmp_path / name))
+    assert captions_of(dataset) == {"a.jpg": ('a dog, "Rex"', "second"), "b.png": ("cat",)}
+
+
+def test_a_folder_may_have_text_files_beside_its_images(pictures, tmp_path):
+    (pictures / "a.txt").write_text("a dog\n\n  Rex \n", "utf-8")
+    (pictures / "a.json").write_text("{}")  # as img2dataset leaves it
+    dataset = open_captions(str(pictures))
+    assert captions_of(dataset) == {"a.jpg": ("a dog", "Rex")}
+    assert dataset.notes == ("2 images without a caption left out.",)
+
+
+@pytest.mark.anyio
+async def test_a_tar_archive_is_read_where_it_lies(tmp_path, red_image):
+    jpeg = encode(red_image, "JPEG")
+    members = [
+        ("shard/0.jpg", jpeg), ("shard/0.txt", b"a dog\na hound\n"), ("shard/0.json", b'{"caption": "no"}'),
+        ("shard/1.json", b'{"caption": "a cat"}'), ("shard/1.png", encode(red_image, "PNG")),
+        ("shard/2.jpg", jpeg), ("shard/2.cls", b"3"), ("shard/._0.jpg", b"apple"),
+    ]  # fmt: skip
+    tar = write_tar(tmp_path / "test.tar", members)
+    dataset = open_captions(str(tar))
+    assert captions_of(dataset) == {"shard/0.jpg": ("a dog", "a hound"), "shard/1.png": ("a cat",)}
+    for image in dataset.images:
+        read = await read_image(image.source, None, EmbeddingCache())
+        assert read.decode().size == red_image.size
+    assert len(open_captions(str(tmp_path)).images) == 2  # a folder of shards
+
+
+def link(name, target="0.jpg"):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = tarfile.SYMTYPE, target
+    return info
+
+
+@pytest.mark.parametrize("extra", [{"split": "test"}, {"images": GALLERY_DIR}])
+def test_what_only_a_table_takes_is_refused_elsewhere(tmp_path, pictures, extra):
+    (pictures / "a.txt").write_text("a dog")
+    tar = write_tar(tmp_path / "t.tar", [("0.jpg", b"x"), ("0.txt", b"x")])
+    for dataset in ("gallery", str(pictures), str(tar)):
+        with pytest.raises(InvalidInputError, match="has its images with it and no splits"):
+            open_captions(dataset, **extra)
+
+
+@pytest.mark.parametrize(
+    ("members", "odd", "sentence"),
+    [
+        ([("../0.jpg", b"x")], [], "leads out of it, '../0.jpg'"),
+        ([("/etc/0.jpg", b"x")], [], "leads out of it, '/etc/0.jpg'"),
+        ([], [link("1.jpg", "/etc/passwd")], "neither a plain file nor a folder, '1.jpg'"),
+        ([("0.jpg", b"x"), ("0.txt", b"\xff\xfe\x00")], [], "'0.txt' in 't.tar' is not UTF-8"),
+        ([("0.jpg", b"x"), ("0.json", b"{")], [], "'0.json' in 't.tar' is not JSON"),
+        ([("0.jpg", b"x"), ("0.txt", b"x" * 1_000_001)], [], "more than 1,000,000 bytes"),
+        ([("0.jpg", b"x")], [], "has 1 image, none of them with a caption"),
+        ([("0.txt", b"x")], [], "has no images"),
+    ],
+)
+def test_an_odd_tar_archive_is_refused(tmp_path, members, odd, sentence):
+    tar = write_tar(tmp_path / "t.tar", members, odd)
+    with pytest.raises(InvalidInputError, match=sentence):
+        open_captions(str(tar))
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:700], lambda data: b"no tar" * 200, lambda data: b""])
+def test_a_damaged_tar_archive_is_refused(tmp_path, change):
+    tar = write_tar(tmp_path / "t.tar", [("0.jpg", b"x" * 2000), ("0.txt", b"a dog")])
+    tar.write_bytes(change(tar.read_bytes()))
+    with pytest.raises(InvalidInputError, match="no tar archive, is compressed, or is damaged"):
+        open_captions(str(tar))
+
+
+def test_a_compressed_tar_archive_is_refused(tmp_path):
+    with tarfile.open(tmp_path / "t.tar", "w:gz"):
+        pass
+    with pytest.raises(InvalidInputError, match="is compressed"):
+        open_captions(str(tmp_path / "t.tar"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("t.json", "{", "'t.json' is not JSON"),
+        ("t.json", "[" * 100_000, "'t.json' is not JSON"),
+        ("t.json", "[]", "lists no images"),
+        ("t.json", '{"images": []}', "lists no images"),
+        ("t.json", '{"images": [{"id": 1, "file_name": "a.jpg"}]}', "no captions as COCO or Karpathy"),
+        ("t.json", '{"images": [{"id": 1}], "annotations": [{"image_id": 1, "bbox": []}]}', "no captions as"),
+        ("t.json", '{"images": [{"id": 1, "file_name": 5}], "annotations": []}', "no captions as COCO"),
+        ("t.json", '{"images": [{"id": [], "file_name": "a"}], "annotations": []}', "no captions as COCO"),
+        ("t.json", '{"images": ["a.jpg"], "annotations": []}', "no captions as COCO"),
+        ("t.json", '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}', "has no captions"),
+        (
+            "t.json",
+            '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 2, "caption": "x"}]}',
+            "1 caption of images that it does not list, image 2 first",
+        ),
+        ("t.csv", "", "names no column for the image"),
+        ("t.csv", "picture,caption\na.jpg,x\n", "'picture,caption', names no column for the image"),
+        ("t.csv", "image,label\na.jpg,x\n", "or none for the caption"),
+        ("t.csv", "image,caption\n", "has no captions"),
+        ("t.csv", "image,caption\na.jpg\n", "Line 2 of 't.csv' has no image or no caption"),
+        ("t.csv", "image,caption\n,x\n", "Line 2 of 't.csv' has no image or no caption"),
+        ("t.csv", "image,caption\na.jpg," + "x" * 1_000_001, "no table that can be read"),
+        ("t.csv", "image,caption\na.jpg,x\nnone.jpg,y\n", "2 images, of which 1 cannot be found, 'none.jpg'"),
+        ("t.csv", f"image,caption\n{'a' * 5000}.jpg,x\n", "of which 1 cannot be found"),
+        ("t.xlsx", "", "none of the known kinds"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_used_is_refused_in_a_sentence(pictures, tmp_path, name, text, sentence):
+    (tmp_path / name).write_text(text, "utf-8")
+    with pytest.raises(InvalidInputError, match=sentence) as error:
+        open_captions(str(tmp_path / name))
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"image,caption\na.jpg,\xff\n")
+    with pytest.raises(InvalidInputError, match=r"'t.csv' is not UTF-8 text"):
+        open_captions(str(tmp_path / "t.csv"))
+
+
+def test_a_folder_that_cannot_be_used_is_refused(tmp_path, pictures):
+    with pytest.raises(InvalidInputError, match=r"no file or folder 'nowhere'"):
+        open_captions("nowhere")
+    with pytest.raises(InvalidInputError, match="'pictures' has 3 images and no captions"):
+        open_captions(str(pictures))
+    with pytest.raises(InvalidInputError, match="no folder 'nowhere' for the images"):
+        open_captions(str(pictures), images=tmp_path.__class__("nowhere"))
+    (pictures / "a.txt").write_bytes(b"\xff")
+    with pytest.raises(InvalidInputError, match=r"'a.txt' is not UTF-8 text"):
+        open_captions(str(pictures))
+    (pictures / "a.txt").unlink()
+    for name in ("1.csv", "2.json"):
+        (pictures / name).touch()
+    with pytest.raises(InvalidInputError, match=r"several tables, 1.csv, 2.json"):
+        open_captions(str(pictures))
+
+
+def test_a_limit_takes_the_first_images_and_asks_for_no_others(pictures, tmp_path):
+    (tmp_path / "t.csv").write_text("image,caption\na.jpg,x\na.jpg,y\nnone.jpg,z\n")
+    dataset = open_captions(str(tmp_path / "t.csv"), limit=1)
+    assert captions_of(dataset) == {"a.jpg": ("x", "y")}
+    assert dataset.notes == ("The first 1 of 2 images; fewer images are easier to tell apart.",)
+
+
+def test_halves_of_characters_are_replaced(pictures, tmp_path):
+    annotations = [{"image_id": 1, "caption": "a \ud83d b"}]
+    content = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": annotations}
+    (tmp_path / "t.json").write_text(json.dumps(content))
+    assert captions_of(open_captions(str(tmp_path / "t.json"))) == {"a.jpg": ("a ? b",)}
+
+
+def test_the_gallery_says_what_the_bundled_pair_has_seen():
+    dataset, unseen = open_captions("gallery"), open_captions("gallery-unseen")
+    assert len(dataset.images) == dataset.num_captions == len(gallery())
+    seen = sum(picture.seen_in_training for picture in gallery())
+    assert len(unseen.images) == len(gallery()) - seen
+    assert bool(dataset.notes) == bool(seen)
+    assert not unseen.notes

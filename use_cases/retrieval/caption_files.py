@@ -1,0 +1,173 @@
+"""Open a dataset of images with captions, whichever of the usual kinds it is.
+
+- COCO's captions JSON, or a Karpathy split of COCO or Flickr, near the folder of its images;
+- a CSV or TSV table with a column for the image and one for the caption, several rows an image;
+- tar archives of webdataset or img2dataset, one or a folder of them;
+- a folder of images with text files beside them, photo.txt for photo.jpg, a caption a line;
+- the gallery that is shipped.
+
+Images without a caption are left out, as queries and as answers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from engines.errors import InvalidInputError
+from engines.gallery import gallery
+from use_cases.retrieval.caption_tables import (
+    TABLE_SUFFIXES,
+    Entry,
+    find_images,
+    folders_near,
+    printable,
+    read_entries,
+)
+from use_cases.retrieval.caption_tars import read_tar
+from use_cases.retrieval.captioned import CaptionedImage, CaptionSet, counted, tidy_captions
+from use_cases.retrieval.sources import is_image_name
+
+GALLERY = "gallery"
+UNSEEN = "gallery-unseen"  # its pictures that the bundled pair was not trained on
+
+
+def open_captions(
+    dataset: str, *, images: Path | None = None, split: str | None = None, limit: int | None = None
+) -> CaptionSet:
+    """Read a dataset's captions, and find its images without reading them.
+
+    Args:
+        dataset: a file, a folder, or one of the names for the gallery.
+        images: the folder of a table's images; None looks near the table.
+        split: of a Karpathy file; None is "test".
+        limit: take the first so many images that have captions.
+
+    Raises:
+        InvalidInputError: when it cannot be used.
+    """
+    if dataset in (GALLERY, UNSEEN):
+        _check_no_table(dataset, images, split)
+        return _limited(dataset, _from_gallery(seen=dataset == GALLERY), limit, _gallery_notes(dataset))
+    path = Path(dataset).expanduser()
+    if images is not None and not os.path.isdir(images.expanduser()):
+        raise InvalidInputError(f"There is no folder {str(images)!r} for the images.")
+    name = path.name or path.absolute().name
+    if os.path.isdir(path):
+        found = _with_captions_beside(path)
+        if any(image.captions for image in found):
+            _check_no_table(name, images, split)
+            return _limited(name, found, limit)
+        path = _table_in(path, len(found))
+    elif not os.path.exists(path):  # unlike pathlib's, it raises nothing
+        raise InvalidInputError(f"There is no file or folder {dataset!r}.")
+    if os.path.isdir(path) or path.suffix.lower() == ".tar":
+        _check_no_table(name, images, split)
+        tars = sorted(path.glob("*.tar")) if path.is_dir() else [path]
+        return _limited(name, [image for tar in tars for image in read_tar(tar)], limit)
+    if path.suffix.lower() not in (".json", *TABLE_SUFFIXES):
+        raise InvalidInputError(
+            f"{path.name!r} is none of the known kinds: COCO's or Karpathy's JSON, CSV, TSV, an uncompressed"
+            " tar archive, or a folder."
+        )
+    folders = [images.expanduser()] if images else folders_near(path)
+    return _from_table(path, folders, split, limit)
+
+
+def _check_no_table(name: str, images: Path | None, split: str | None) -> None:
+    if images is not None or split is not None:
+        raise InvalidInputError(
+            f"{name!r} has its images with it and no splits; only a JSON, CSV or TSV file takes a folder of"
+            " images (--images), and only Karpathy's a split (--split)."
+        )
+
+
+def _limited(
+    name: str, images: Sequence[CaptionedImage], limit: int | None, notes: tuple[str, ...] = ()
+) -> CaptionSet:
+    if not images:
+        raise InvalidInputError(f"{name!r} has no images.")
+    captioned = [image for image in images if image.captions]
+    if not captioned:
+        raise InvalidInputError(f"{name!r} has {counted(len(images), 'image')}, none of them with a caption.")
+    return CaptionSet(name, tuple(captioned[:limit]), notes + _notes(len(images), len(captioned), limit))
+
+
+def _from_table(table: Path, folders: Sequence[Path], split: str | None, limit: int | None) -> CaptionSet:
+    entries = read_entries(table, split)
+    captioned = [entry for entry in entries if entry.captions]
+    if not captioned:
+        raise InvalidInputError(f"{table.name!r} has no captions.")
+    wanted: Sequence[Entry] = captioned[:limit]
+    images = find_images(wanted, folders, table.name)
+    return CaptionSet(table.name, tuple(images), _notes(len(entries), len(captioned), limit))
+
+
+def _notes(num_images: int, num_captioned: int, limit: int | None) -> tuple[str, ...]:
+    notes: list[str] = []
+    if num_captioned < num_images:
+        notes.append(f"{counted(num_images - num_captioned, 'image')} without a caption left out.")
+    if limit is not None and limit < num_captioned:
+        notes.append(
+            f"The first {limit:,} of {num_captioned:,} images; fewer images are easier to tell apart."
+        )
+    return tuple(notes)
+
+
+def _from_gallery(*, seen: bool) -> list[CaptionedImage]:
+    return [
+        CaptionedImage(picture.path.name, picture.path, (picture.caption,))
+        for picture in gallery()
+        if seen or not picture.seen_in_training
+    ]
+
+
+def _gallery_notes(dataset: str) -> tuple[str, ...]:
+    seen = sum(picture.seen_in_training for picture in gallery())
+    if dataset == UNSEEN or not seen:
+        return ()
+    return (
+        f"The bundled pair was trained on {counted(seen, 'picture')} of the gallery; {UNSEEN!r} leaves them"
+        " out.",
+    )
+
+
+def _with_captions_beside(folder: Path) -> list[CaptionedImage]:
+    images: list[CaptionedImage] = []
+    for path in sorted(folder.rglob("*")):
+        if not is_image_name(path.name) or not path.is_file():
+            continue
+        beside, captions = path.with_suffix(".txt"), ""
+        try:
+            if beside.is_file():
+                captions = beside.read_text("utf-8-sig")
+        except OSError as error:
+            raise InvalidInputError(f"{beside.name!r} cannot be read ({error.strerror}).") from None
+        except UnicodeDecodeError:
+            raise InvalidInputError(f"{beside.name!r} is not UTF-8 text.") from None
+        name = printable(path.relative_to(folder).as_posix())
+        images.append(CaptionedImage(name, path, tidy_captions(captions.splitlines())))
+    return images
+
+
+def _table_in(folder: Path, num_images: int) -> Path:
+    """Return the one table in a folder, or the folder itself if there are tar archives."""
+    try:
+        files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    except OSError as error:
+        raise InvalidInputError(f"The folder {folder.name!r} cannot be read ({error.strerror}).") from None
+    tables = [path for path in files if path.suffix.lower() in (".json", ".csv", ".tsv")]
+    if len(tables) == 1:
+        return tables[0]
+    if tables:
+        raise InvalidInputError(
+            f"The folder {folder.name!r} has several tables, {', '.join(path.name for path in tables[:5])};"
+            " name the one with the captions."
+        )
+    if any(path.suffix.lower() == ".tar" for path in files):
+        return folder
+    raise InvalidInputError(
+        f"The folder {folder.name!r} has {counted(num_images, 'image')} and no captions: neither text files"
+        " beside the images, nor a JSON, CSV or TSV table, nor tar archives."
+    )

@@ -20,7 +20,7 @@ from typing import IO
 import httpx
 
 _PROJECT_DIR = Path(__file__).parent.parent.parent
-_PHOTO = _PROJECT_DIR / "app" / "examples" / "cat.jpg"
+_PHOTO = _PROJECT_DIR / "engines" / "gallery" / "images" / "cat.jpg"
 _LABELS = "a cat, a dog, a lion, a horse, a bird"
 _TIMEOUT_S = 120
 

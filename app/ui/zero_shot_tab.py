@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import gradio as gr
 from gradio import media
@@ -13,6 +12,7 @@ from app.ui.engine_choice import BEST, engine_choices
 from app.ui.result_cards import EMPTY_STATE
 from app.ui.uploads import ENDPOINT_OPTIONS, EVENT_OPTIONS
 from app.ui.zero_shot_handlers import ZeroShotHandlers
+from engines.gallery import GALLERY_DIR
 
 _ANIMALS = "a cat\na dog\na lion\na horse\na bird"
 _THINGS = "a bus\na cup of coffee\na rocket\na guitar\na bicycle"
@@ -20,7 +20,7 @@ _PEOPLE = "an astronaut\na diver\na firefighter\na cook"
 # The results lie below the fold on a phone, and above it for who scrolled down to the examples on a desktop.
 _SHOW_RESULTS = """() => document.getElementById("zero-shot-results")
     .scrollIntoView({behavior: "smooth", block: "nearest"})"""
-_EXAMPLES_DIR = Path(__file__).parent.parent / "examples"
+_EXAMPLES_DIR = GALLERY_DIR / "images"
 
 
 def example_rows() -> list[tuple[str, str]]:

@@ -10,8 +10,9 @@ The splits share no picture, no sentence and no collection that pictures come fr
 GCompris, Noto Emoji and a page drawn for it, held-out from scikit-image, scikit-learn, Getty Open Content,
 budgie-backgrounds, lomiri-wallpapers and Fluent Emoji.
 
-`calibration.json` credits every picture: its licence, its author, where it is from. All are public domain
-or under CC0, CC-BY, Apache-2.0, MIT or BSD licences, and were made smaller for this set.
+The pictures, their credits and the sentence that describes each are in `engines.gallery`; `calibration.json`
+has the further sentences. Where the gallery shows a picture larger than its set uses it, `images/` has the
+set's version under the same name: a set's bytes must not change, as artifacts and records name their digest.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from engines.gallery import gallery
 from engines.preparation.images import decode_image
 
 CALIBRATION_DIR = Path(__file__).parent
@@ -88,12 +90,17 @@ def noise_images(count: int, side: int, seed: int = 0) -> list[Image.Image]:
 
 
 def _read_split(split: Literal["calibration", "held_out"]) -> SampleSet:
-    listing = json.loads((CALIBRATION_DIR / "calibration.json").read_text("utf-8"))
-    entries = [entry for entry in listing["images"] if entry["split"] == split]
+    pictures = [picture for picture in gallery() if picture.split == split]
+    further = json.loads((CALIBRATION_DIR / "calibration.json").read_text("utf-8"))[split]
     return SampleSet(
-        images=tuple(CALIBRATION_DIR / entry["file"] for entry in entries),
-        captions=(*(entry["caption"] for entry in entries), *listing["captions"][split]),
+        images=tuple(_sample_file(picture.path) for picture in pictures),
+        captions=(*(picture.caption for picture in pictures), *further),
     )
+
+
+def _sample_file(shown: Path) -> Path:
+    smaller = CALIBRATION_DIR / "images" / shown.name
+    return smaller if smaller.exists() else shown
 
 
 def _noise_image(index: int, side: int, rng: np.random.Generator) -> Image.Image:

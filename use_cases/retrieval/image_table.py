@@ -21,7 +21,7 @@ from use_cases.retrieval.records import (
     to_arrow,
     to_matrix,
 )
-from use_cases.retrieval.snapshot import MAX_ROWS_IN_MEMORY, Snapshot, id_in
+from use_cases.retrieval.snapshot import Snapshot, id_in
 from use_cases.retrieval.storage import only_writer, storage_errors
 
 if TYPE_CHECKING:
@@ -143,9 +143,10 @@ class ImageTable:
 
     def needs_ann(self) -> bool:
         """Tell whether an ANN index would make searching faster, or one that it has is outgrown."""
-        rows = len(self)
+        snapshot = self.snapshot()
         settings = ann.read_settings(self._table)
-        return rows > MAX_ROWS_IN_MEMORY and (settings is None or rows > _OUTGROWN * settings.rows)
+        outgrown = settings is None or len(snapshot) > _OUTGROWN * settings.rows
+        return outgrown and not snapshot.in_memory
 
     def build_ann(self) -> ann.AnnSettings:
         """Make the ANN index, or make it anew, and measure what it finds. Call it within `writing`.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engines.base import Embeddings
-from engines.checkpoints.find import fingerprint
+from engines.checkpoints.find import portable_fingerprint
 from engines.models import ModelSpec
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def table_schema(spec: ModelSpec) -> pa.Schema:
 
 def model_facts(spec: ModelSpec) -> dict[str, object]:
     """Return what must be equal for embeddings to be comparable; the engine's precision is not among it."""
-    return {"layout": _LAYOUT, "model": spec.name, "dim": spec.dim, "state": fingerprint(spec)}
+    return {"layout": _LAYOUT, "model": spec.name, "dim": spec.dim, "state": portable_fingerprint(spec)}
 
 
 def facts_in(schema: pa.Schema) -> dict[str, object] | None:

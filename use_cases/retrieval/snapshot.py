@@ -70,9 +70,14 @@ class Snapshot:
             return int(self._table.count_rows(where.to_sql()))
 
     @property
+    def in_memory(self) -> bool:
+        """Tell whether the images are few enough to be compared in memory, all of them."""
+        return len(self) <= MAX_ROWS_IN_MEMORY
+
+    @property
     def is_exact(self) -> bool:
         """Tell whether every image is compared with a query; if not, the nearest may be missed."""
-        return self._ann is None
+        return self.in_memory or self._ann is None
 
     def nearest(
         self,
@@ -95,7 +100,7 @@ class Snapshot:
             IndexStorageError: when the index cannot be read.
         """
         condition = where.to_sql() if where else None
-        if len(self) <= MAX_ROWS_IN_MEMORY:
+        if self.in_memory:
             return self._nearest_in_memory(queries, count, condition)
         return [self._nearest_on_disk(query, count, condition, exact) for query in queries]
 

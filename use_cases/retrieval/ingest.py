@@ -24,7 +24,7 @@ from use_cases.retrieval.image_index import ImageIndex
 from use_cases.retrieval.progress import IngestProgress
 from use_cases.retrieval.records import ImageRecord
 from use_cases.retrieval.sources import ImageFile, ImageFiles
-from use_cases.retrieval.thumbnails import make_thumbnail
+from use_cases.retrieval.thumbnails import THUMBNAIL_SIDE, difference_hash, make_thumbnail
 from use_cases.zero_shot import min_image_side
 
 _CHUNK = 64  # files whose names are looked up together
@@ -105,7 +105,8 @@ class _Ingestion:
         self._files = files
         self._targets = targets
         self._progress = progress
-        self._min_side = min_image_side([target.pooled.engine.spec for target in targets])
+        specs = [target.pooled.engine.spec for target in targets]
+        self._min_side = max(min_image_side(specs), THUMBNAIL_SIDE)
         self._ids = ImageIds(files.source, self._lookup)
         self._reading = asyncio.Semaphore(_FILES_AT_ONCE)
         self._heavy = asyncio.Semaphore(_HEAVY_AT_ONCE)
@@ -185,11 +186,12 @@ class _Ingestion:
             width, height = image_size(data)
             if width * height > _HEAVY_PIXELS and not data.startswith(_JPEG):
                 await heavy.enter_async_context(self._heavy)
-            image, thumbnail = await in_background(_decode, data, self._min_side)
+            image, looks, thumbnail = await in_background(_decode, data, self._min_side)
         record = ImageRecord(
             id=id_,
             source=self._files.source,
             content_hash=content_hash,
+            difference_hash=looks,
             width=width,
             height=height,
             caption=caption,
@@ -214,9 +216,9 @@ def _is_current(known: ImageRecord | None, content_hash: str, caption: str) -> b
     return known is not None and known.content_hash == content_hash and known.caption == caption
 
 
-def _decode(data: bytes, min_side: int | None) -> tuple[SourceImage, bytes]:
+def _decode(data: bytes, min_side: int | None) -> tuple[SourceImage, str, bytes]:
     image = SourceImage.read(data, min_side)
-    return image, make_thumbnail(image.decode())
+    return image, difference_hash(image.decode()), make_thumbnail(image.decode())
 
 
 async def _embed(target: Target, image: SourceImage) -> NDArray[np.float32]:

@@ -75,6 +75,9 @@ class IndexJob:
         if self._task is not None and not self.has_ended:
             self._task.cancel()
             await self.wait()
+            if not self.has_ended:  # a task that is cancelled before its first step never takes it
+                self.state = "cancelled"
+                await self._end()
 
     async def _run(self, turn: asyncio.Semaphore, get_engines: GetEngines) -> None:
         try:
@@ -91,8 +94,11 @@ class IndexJob:
             logger.exception("An index job failed")
             self.state, self.error = "failed", "It failed inside the server, whose log says why."
         finally:
-            if self._clean_up is not None:
-                await asyncio.to_thread(self._clean_up)
+            await self._end()
+
+    async def _end(self) -> None:
+        if self._clean_up is not None:
+            await asyncio.to_thread(self._clean_up)
 
     def _add(self, engines: Sequence[PooledEngine]) -> Coroutine[Any, Any, IngestProgress]:
         return add_images(

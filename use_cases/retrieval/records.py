@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +28,7 @@ class ImageRecord:
     id: str  # unique in a table: a path below its source, or a file's name
     source: str  # the folder or archive that it came from; "upload" for single files
     content_hash: str  # SHA-256 of the file, hexadecimal
+    difference_hash: str  # of its pixels, 16 hexadecimal digits
     width: int  # pixels, upright
     height: int
     caption: str = ""
@@ -47,6 +48,7 @@ def table_schema(spec: ModelSpec) -> pa.Schema:
             pa.field("id", pa.string(), nullable=False),
             pa.field("source", pa.string(), nullable=False),
             pa.field("content_hash", pa.string(), nullable=False),
+            pa.field("difference_hash", pa.string(), nullable=False),
             pa.field("width", pa.int32(), nullable=False),
             pa.field("height", pa.int32(), nullable=False),
             pa.field("caption", pa.string(), nullable=False),
@@ -93,8 +95,7 @@ def from_arrow(rows: pa.Table) -> list[ImageRecord]:
 
 def as_json(record: ImageRecord) -> dict[str, object]:
     """Return what an index tells strangers of an image; where it came from on this disk is not among it."""
-    facts = asdict(record)
-    return {name: facts[name] for name in FACTS if name != "source"}
+    return {name: getattr(record, name) for name in FACTS if name not in ("source", "difference_hash")}
 
 
 def to_matrix(rows: pa.Table) -> Embeddings:

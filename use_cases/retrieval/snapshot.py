@@ -35,6 +35,16 @@ class Neighbours(NamedTuple):
         """Return them without the first few."""
         return Neighbours(self.rows[count:], self.ids[count:], self.cosines[count:])
 
+    def best(self, count: int) -> Neighbours:
+        """Return the first few."""
+        return Neighbours(self.rows[:count], self.ids[:count], self.cosines[:count])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Neighbours]) -> Neighbours:
+        """Return those of several queries one after the other."""
+        rows, cosines = (np.concatenate([part[place] for part in parts]) for place in (0, 2))
+        return cls(rows, [id_ for part in parts for id_ in part.ids], cosines)
+
 
 class _InMemory(NamedTuple):
     rows: NDArray[np.uint64]  # ascending
@@ -106,8 +116,11 @@ class Snapshot:
 
     def records(self, neighbours: Neighbours) -> list[ImageRecord]:
         """Return what is kept of images, in their order, with their thumbnails."""
-        rows = self._take(neighbours, [*FACTS, "thumbnail"])
-        return from_arrow(rows)
+        return from_arrow(self._take(neighbours, [*FACTS, "thumbnail"]))
+
+    def facts(self, neighbours: Neighbours) -> list[ImageRecord]:
+        """Do what `records` does, without thumbnails."""
+        return from_arrow(self._take(neighbours, list(FACTS)))
 
     def embeddings(self, neighbours: Neighbours) -> Embeddings:
         """Return the embeddings of images, [n, dim], in their order."""
@@ -193,4 +206,4 @@ def _best(held: _InMemory, among: NDArray[np.intp], cosines: NDArray[np.float32]
 
 def _in_order(rows: pa.Table, ids: Sequence[str]) -> pa.Table:
     places = {id_: place for place, id_ in enumerate(rows["id"].to_pylist())}
-    return rows.take([places[id_] for id_ in ids])
+    return rows.take(np.array([places[id_] for id_ in ids], np.int64))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ _KNOWN_REASONS = (
     "Read-only file system",
     "Disk quota exceeded",
 )
+
+_RUST_SOURCE = re.compile(r",? \S+\.rs:\d+:\d+")  # where the database's own code found it
 
 
 @contextmanager
@@ -75,4 +78,5 @@ def _reason(error: Exception) -> str:
     for known in _KNOWN_REASONS:
         if known in text:
             return known
-    return (text.splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+    first = (text.splitlines() or [type(error).__name__])[0]
+    return _RUST_SOURCE.sub("", first)[:200].rstrip(".")

@@ -37,7 +37,13 @@ def save_colours(folder):
 
 
 def record(name, **facts):
-    defaults = {"source": "folder", "content_hash": f"hash of {name}", "width": 40, "height": 30}
+    defaults = {
+        "source": "folder",
+        "content_hash": f"hash of {name}",
+        "difference_hash": "0" * 16,
+        "width": 40,
+        "height": 30,
+    }
     return ImageRecord(id=name, **(defaults | facts))
 
 

@@ -15,6 +15,7 @@ from engines.preparation.images import ImageSource, decode_image, read_image_fil
 # XXH3 is ten times as fast as SHA-256, which would take longer than half of a JPEG's decoding; the
 # secret seed keeps strangers from making two images with the same digest.
 _SEED = secrets.randbits(64)
+_SHA256_BYTES = 32
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +55,11 @@ class SourceImage:
     def file_digest(self) -> bytes:
         """Return what tells this file, decoded this way, from others; empty for an image without a file."""
         return self._file_digest
+
+    @property
+    def content_hash(self) -> str:
+        """Return the file's SHA-256 as hexadecimal digits; empty for an image without a file."""
+        return self._file_digest[:_SHA256_BYTES].hex()
 
     def decode(self) -> Image.Image:
         """Return the RGB image; the work is done once, and the file's bytes are let go.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack
@@ -171,7 +170,8 @@ class _Ingestion:
             heavy: keeps the turn of a large image until it is embedded.
         """
         async with self._reading:
-            data, caption, content_hash = await in_background(_read_file, file)
+            image, caption = await in_background(_read_file, file, self._min_side)
+            content_hash = image.content_hash
             given = await self._ids.give(file.id, content_hash, known)
             if given is None:
                 return None
@@ -183,10 +183,10 @@ class _Ingestion:
             ]
             if not wanted:
                 return None
-            width, height = image_size(data)
-            if width * height > _HEAVY_PIXELS and not data.startswith(_JPEG):
+            width, height = image_size(image.data)
+            if width * height > _HEAVY_PIXELS and not image.data.startswith(_JPEG):
                 await heavy.enter_async_context(self._heavy)
-            image, looks, thumbnail = await in_background(_decode, data, self._min_side)
+            looks, thumbnail = await in_background(_look_at, image)
         record = ImageRecord(
             id=id_,
             source=self._files.source,
@@ -207,18 +207,17 @@ def _take(files: Iterator[ImageFile]) -> list[ImageFile]:
     return list(islice(files, _CHUNK))
 
 
-def _read_file(file: ImageFile) -> tuple[bytes, str, str]:
-    data = file.read()
-    return data, file.read_caption(), hashlib.sha256(data).hexdigest()
+def _read_file(file: ImageFile, min_side: int) -> tuple[SourceImage, str]:
+    return SourceImage.read(file.read(), min_side), file.read_caption()
 
 
 def _is_current(known: ImageRecord | None, content_hash: str, caption: str) -> bool:
     return known is not None and known.content_hash == content_hash and known.caption == caption
 
 
-def _decode(data: bytes, min_side: int | None) -> tuple[SourceImage, str, bytes]:
-    image = SourceImage.read(data, min_side)
-    return image, difference_hash(image.decode()), make_thumbnail(image.decode())
+def _look_at(image: SourceImage) -> tuple[str, bytes]:
+    pixels = image.decode()
+    return difference_hash(pixels), make_thumbnail(pixels)
 
 
 async def _embed(target: Target, image: SourceImage) -> NDArray[np.float32]:

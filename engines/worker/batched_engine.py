@@ -18,6 +18,7 @@ from engines.base import Engine, Pixels, Tokens
 from engines.models import ModelSpec
 from engines.preparation.preprocess import Preprocessor
 from engines.preparation.source import SourceImage
+from engines.worker.background import in_background
 from engines.worker.batcher import MicroBatcher
 from engines.worker.cache import CachedRow, CacheKey
 from engines.worker.calls import EngineThreads, Row, Tower
@@ -46,6 +47,11 @@ class BatchedEngine:
     Preparation runs in worker threads before the queue, inference in the engine's own threads. What
     was embedded lately comes from the cache, and what is being embedded is waited for. Belongs to
     one event loop.
+
+    Work in the background, such as filling an image index, waits while requests have work, in threads
+    and queues of its own. It uses what is cached but leaves the cache as it is, however much it embeds.
+    A request that asks for what the background is just embedding has it computed again: that costs one
+    item, where waiting for the background could take long.
     """
 
     engine: Engine
@@ -60,6 +66,8 @@ class BatchedEngine:
     _threads: EngineThreads = field(init=False)
     _towers: tuple[Tower[Pixels], Tower[Tokens], Tower[Pixels]] = field(init=False)
     _flights: Flights[CacheKey, _Result] = field(init=False, default_factory=Flights)
+    # Apart from the others: who waits for an answer must not wait behind an index.
+    _background: Flights[CacheKey, _Result] = field(init=False, default_factory=Flights)
     _twin: asyncio.Task[None] | None = field(init=False, default=None)
     _num_requests: int = field(init=False, default=0)
 
@@ -111,6 +119,7 @@ class BatchedEngine:
         if self._twin is not None:
             self._twin.cancel()
         await self._flights.close()
+        await self._background.close()
         for batcher in self.batchers.values():
             await batcher.close()
         self._threads.close()
@@ -119,8 +128,12 @@ class BatchedEngine:
             self.hangs = True
             logger.warning("A call of %s on %s has not ended", self.spec.name, self.engine.name)
 
-    async def embed_images(self, images: Sequence[SourceImage]) -> Embedded:
+    async def embed_images(self, images: Sequence[SourceImage], *, background: bool = False) -> Embedded:
         """Decode, prepare and embed images; only so many pixels exist at a time as fit into a call a core.
+
+        Args:
+            images: to embed; in the background so few that the end of the server can wait for them.
+            background: nobody waits for them right now: let all requests pass.
 
         Raises:
             InvalidInputError: when an image cannot be decoded.
@@ -133,17 +146,24 @@ class BatchedEngine:
             before_ms = _decode_ms(images)
             found: list[_Found] = []
             for chunk in self._chunks(images, self.images):
-                keys = await self._image_keys(chunk)
+                keys = await self._image_keys(chunk, background)
 
                 def prepare(positions: list[int], chunk: Sequence[SourceImage] = chunk) -> list[Pixels]:
                     return self._prepare_images([chunk[position] for position in positions], watch)
 
-                found += await self._embed(self.images, keys, prepare, watch, facts=lambda pixels: (False, 0))
+                found += await self._embed(
+                    self.images, keys, prepare, watch, lambda pixels: (False, 0), background
+                )
             watch.leave_out(_decode_ms(images) - before_ms)
             return self._embedded(found, watch)
 
-    async def embed_texts(self, texts: Sequence[str]) -> Embedded:
+    async def embed_texts(self, texts: Sequence[str], *, background: bool = False) -> Embedded:
         """Tokenize and embed texts; equal ones are embedded once.
+
+        Args:
+            texts: to embed; in the background so few that the end of the server can wait for them.
+            background: nobody waits for them right now: let all requests pass. The texts on disk are
+                neither asked nor changed.
 
         Raises:
             OverloadedError: when the queue is full; what was embedded by then stays in the cache.
@@ -155,13 +175,14 @@ class BatchedEngine:
             found: dict[str, _Found] = {}
             for chunk in self._chunks(sorted(set(texts), key=_rough_length), self.texts):
                 keys = [CacheKey.of_text(self.identity, text) for text in chunk]
-                await self._recall(keys)
+                if not background:
+                    await self._recall(keys)
 
                 def prepare(positions: list[int], chunk: Sequence[str] = chunk) -> list[Tokens]:
                     with watch.preparing():
                         return [self.preprocessor.prepare_text(chunk[position]) for position in positions]
 
-                rows = await self._embed(self.texts, keys, prepare, watch, facts=_text_facts)
+                rows = await self._embed(self.texts, keys, prepare, watch, _text_facts, background)
                 found.update(zip(chunk, rows, strict=True))
             return self._embedded([found[text] for text in texts], watch)
 
@@ -205,14 +226,14 @@ class BatchedEngine:
         with watch.preparing():
             return [self.preprocessor.prepare_image(image) for image in decoded]
 
-    async def _image_keys(self, images: Sequence[SourceImage]) -> list[CacheKey]:
+    async def _image_keys(self, images: Sequence[SourceImage], background: bool) -> list[CacheKey]:
         """Return what tells the images' pixels apart, decoding those files that were never seen."""
         cache = self.worker.cache
         digests = [cache.pixels_of(image.file_digest) for image in images]
         unknown = [image for image, digest in zip(images, digests, strict=True) if digest is None]
         if not all(image.has_pixel_digest for image in unknown):
-            await asyncio.to_thread(lambda: [image.pixel_digest() for image in unknown])
-        for image in unknown:
+            await _in_thread(background, lambda: [image.pixel_digest() for image in unknown])
+        for image in [] if background else unknown:
             cache.note_pixels(image.file_digest, image.pixel_digest())
         return [
             CacheKey.of_pixels(self.identity, digest or image.pixel_digest())
@@ -236,23 +257,25 @@ class BatchedEngine:
         prepare: Callable[[list[int]], list[P]],
         watch: Stopwatch,
         facts: Callable[[P], tuple[bool, int]],
+        background: bool,
     ) -> list[_Found]:
         """Return the embeddings of one chunk: from the cache, from a call under way, or from a new one."""
-        known = [self.worker.cache.get(key) for key in keys]
+        known = [self.worker.cache.get(key, count=not background) for key in keys]
         missing = [position for position, row in enumerate(known) if row is None]
-        fresh: dict[CacheKey, CachedRow] = {}
+        fresh: dict[CacheKey, CachedRow] | None = None if background else {}
+        flights = self._background if background else self._flights
 
         async def launch(new: list[int], results: list[asyncio.Future[_Result]]) -> None:
             wanted = [
                 (missing[i], result) for i, result in zip(new, results, strict=True) if not result.done()
             ]
-            prepared = await asyncio.to_thread(prepare, [position for position, _ in wanted])
-            requests = batcher.enqueue(prepared)
+            prepared = await _in_thread(background, prepare, [position for position, _ in wanted])
+            requests = batcher.enqueue(prepared, background=background)
             for (position, result), item, request in zip(wanted, prepared, requests, strict=True):
                 link(request, result, self._keep(keys[position], facts(item), fresh))
 
         self._start_twin(len(missing))
-        results = await self._flights.fetch([keys[position] for position in missing], launch)
+        results = await flights.fetch([keys[position] for position in missing], launch)
         watch.count(result.call for result in results)
         if fresh and self.worker.texts is not None and batcher is self.texts:
             await asyncio.to_thread(self.worker.texts.put, fresh)
@@ -260,13 +283,14 @@ class BatchedEngine:
         return [_Found(row, True) if row else _Found(next(computed).row, False) for row in known]
 
     def _keep(
-        self, key: CacheKey, facts: tuple[bool, int], fresh: dict[CacheKey, CachedRow]
+        self, key: CacheKey, facts: tuple[bool, int], fresh: dict[CacheKey, CachedRow] | None
     ) -> Callable[[Row], _Result]:
         def finish(call: Row) -> _Result:
             # A copy: a row of the batch's array would keep the whole array alive.
             row = CachedRow(call.value.copy(), *facts)
-            self.worker.cache.put(key, row)
-            fresh[key] = row
+            if fresh is not None:  # not in the background: many images would push out everybody's labels
+                self.worker.cache.put(key, row)
+                fresh[key] = row
             return _Result(row, call)
 
         return finish
@@ -285,7 +309,7 @@ class BatchedEngine:
         """Load what parallel calls need, once there is enough to do for them."""
         if self._twin is not None or not self.worker.parallel or self.worker.slots.count < 2:
             return
-        demand = max(batcher.demand.average for batcher in self.batchers.values())
+        demand = max(batcher.average_demand for batcher in self.batchers.values())
         # One visitor's few labels are no reason to double an engine's memory; a long list is.
         long_list = num_items >= self.worker.limits.max_batch_size
         if long_list or demand >= DEMAND_FOR_PARALLEL * self.worker.slots.count:
@@ -301,6 +325,12 @@ class BatchedEngine:
             image, text, patch = self._towers
             image.run_parallel, text.run_parallel = twin.embed_pixels, twin.embed_tokens
             patch.run_parallel = twin.embed_patches
+
+
+async def _in_thread(background: bool, function: Callable[..., T], *args: object) -> T:
+    if background:
+        return await in_background(function, *args)
+    return await asyncio.to_thread(function, *args)
 
 
 class _Found(NamedTuple):

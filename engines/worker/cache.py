@@ -71,9 +71,11 @@ class EmbeddingCache:
         """Return what they may take."""
         return int(self._rows.maxsize)
 
-    def get(self, key: CacheKey) -> CachedRow | None:
+    def get(self, key: CacheKey, *, count: bool = True) -> CachedRow | None:
         """Return an embedding if it is known, and count whether it is."""
         row = self._rows.get(key)
+        if not count:
+            return row
         if row is None:
             self.misses += 1
         else:

@@ -23,6 +23,9 @@ class BatcherLimits:
     max_batch_size: int = 16  # items per engine call
     max_wait_ms: float = 2.0  # the longest that the queue is held back for company, where that pays
     max_queue_size: int = 1024  # waiting items before OverloadedError
+    max_background_items: int = (
+        4096  # the same of those in the background, whose callers send a few at a time
+    )
     target_p95_ms: float = 1000.0  # what 95 of 100 requests should not exceed
     call_timeout_s: float = 60.0  # an engine call that takes longer counts as hanging
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import deque
 from typing import NamedTuple
@@ -87,11 +88,25 @@ class BatchPolicy:
             demand: items in the queue and in calls, now or on average over the last moments.
             parallel: whether the engine can make parallel calls.
         """
-        arms = [Arm(False, size) for size in self._usable_sizes(waiting)]
-        if parallel and demand >= DEMAND_FOR_PARALLEL * self._cores:
-            share = -(-waiting // self._cores)
-            arms += [Arm(True, size) for size in self._usable_sizes(share)]
+        arms = self._arms(waiting, demand, parallel)
         return self._untried(arms) or self._best(arms, waiting)
+
+    def choose_short(self, waiting: int, demand: float, *, parallel: bool, within_ms: float) -> Arm:
+        """Return how to call the engine now for items that others may have to wait behind.
+
+        Args:
+            waiting: as for `choose`.
+            demand: as for `choose`.
+            parallel: as for `choose`.
+            within_ms: what the call may take as far as times are known; twice that for a single item
+                where that gets more done, and else no less than the quickest call for one.
+        """
+        arms = self._arms(waiting, demand, parallel)
+        quickest_ms = _AS_QUICK * min(self._expected_ms(arm) for arm in arms if arm.size == 1)
+        # A single item on one core: of such calls, the first to end makes room long before the last.
+        limits_ms = {arm: max(within_ms * (2 if arm.size == 1 else 1), quickest_ms) for arm in arms}
+        short = [arm for arm in arms if self._expected_ms(arm) <= limits_ms[arm]]
+        return self._untried(short) or self._best(short, waiting, within_ms)
 
     def sizes_from(self, arm: Arm) -> list[int]:
         """Return the batch sizes up to an arm's, smallest first."""
@@ -115,18 +130,26 @@ class BatchPolicy:
         pays = double < 2 * single * _AS_GOOD and gap_ms < saved_ms and double <= self._max_call_ms
         return saved_ms if pays else 0.0
 
+    def _arms(self, waiting: int, demand: float, parallel: bool) -> list[Arm]:
+        arms = [Arm(False, size) for size in self._usable_sizes(waiting)]
+        if parallel and demand >= DEMAND_FOR_PARALLEL * self._cores:
+            share = -(-waiting // self._cores)
+            arms += [Arm(True, size) for size in self._usable_sizes(share)]
+        return arms
+
     def _usable_sizes(self, items: int) -> list[int]:
         return [size for size in self._sizes if size <= items] or self._sizes[:1]
 
     def _untried(self, arms: list[Arm]) -> Arm | None:
         """Return an arm to learn about, if its smaller kin give hope that it is worth it."""
         for arm in arms:
-            record = self._records.get(arm)
-            known = self.call_ms(arm) is not None
-            stale = record is not None and self._calls - record.last_seen > _STALE_AFTER
-            if (not known or stale) and self._is_promising(arm):
+            if (self.call_ms(arm) is None or self._is_stale(arm)) and self._is_promising(arm):
                 return arm
         return None
+
+    def _is_stale(self, arm: Arm) -> bool:
+        record = self._records.get(arm)
+        return record is not None and self._calls - record.last_seen > _STALE_AFTER
 
     def _is_promising(self, arm: Arm) -> bool:
         if arm.size == 1:
@@ -138,10 +161,22 @@ class BatchPolicy:
         if quarter_ms is None:
             return True
         # A runtime keeps the memory of the largest batch that it ever saw, so a size must promise a gain.
-        forecast_ms = half_ms + 2 * (half_ms - quarter_ms)  # each item more takes about the same
-        return half_ms < 2 * quarter_ms * _AS_GOOD and forecast_ms <= self._allowed_ms(arm)
+        return half_ms < 2 * quarter_ms * _AS_GOOD and self._forecast_ms(arm) <= self._allowed_ms(arm)
 
-    def _best(self, arms: list[Arm], waiting: int) -> Arm:
+    def _expected_ms(self, arm: Arm) -> float:
+        known_ms = None if self._is_stale(arm) else self.call_ms(arm)
+        return self._forecast_ms(arm) if known_ms is None else known_ms
+
+    def _forecast_ms(self, arm: Arm) -> float:
+        """Return what an arm's smaller kin let expect of it; 0.0 where they are not known."""
+        half_ms = self.call_ms(Arm(arm.parallel, arm.size // 2)) if arm.size > 1 else None
+        if half_ms is None:
+            return 0.0
+        quarter_ms = self.call_ms(Arm(arm.parallel, arm.size // 4)) if arm.size > 2 else None
+        # Each item more takes about the same; the first one may bring a call's fixed costs along.
+        return 2 * half_ms if quarter_ms is None else half_ms + 2 * max(half_ms - quarter_ms, 0.0)
+
+    def _best(self, arms: list[Arm], waiting: int, within_ms: float = math.inf) -> Arm:
         contested = any(arm.parallel for arm in arms)
         known = {
             arm: rate if arm.parallel or not contested else rate * _SERIAL_WORTH
@@ -154,13 +189,13 @@ class BatchPolicy:
             return arms[0]
         enough = max(candidates.values()) * _AS_GOOD
         arm = min((arm for arm, rate in candidates.items() if rate >= enough), key=self._known_ms)
-        return self._padded(arm, waiting)
+        return self._padded(arm, waiting, within_ms)
 
-    def _padded(self, arm: Arm, waiting: int) -> Arm:
+    def _padded(self, arm: Arm, waiting: int, within_ms: float) -> Arm:
         """Return the next size up where one call that is not full beats a full one and the rest."""
-        if arm.parallel or not arm.size < waiting < 2 * arm.size:
-            return arm
         larger = Arm(False, 2 * arm.size)
+        if arm.parallel or not arm.size < waiting < larger.size or self._known_ms(larger) > within_ms:
+            return arm
         rate, full_rate = self.rate(larger, waiting), self.rate(arm)
         pays = rate is not None and full_rate is not None and rate > full_rate and self._is_in_time(larger)
         return larger if pays else arm

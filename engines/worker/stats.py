@@ -13,6 +13,7 @@ class TowerStats:
 
     calls: int = 0
     items: int = 0
+    background_items: int = 0  # of the items
     infer_s: float = 0.0
     batch_sizes: Counter[int] = field(default_factory=Counter)  # calls by the number of items in them
     failed_items: int = 0
@@ -21,10 +22,11 @@ class TowerStats:
     restarts: int = 0  # of a worker that failed
     last_success_s: float | None = None
 
-    def count_call(self, items: int, infer_ms: float) -> None:
+    def count_call(self, items: int, infer_ms: float, *, background: bool = False) -> None:
         """Count one call that went well."""
         self.calls += 1
         self.items += items
+        self.background_items += items if background else 0
         self.infer_s += infer_ms / 1000
         self.batch_sizes[items] += 1
         self.last_success_s = time.monotonic()

@@ -1,14 +1,16 @@
 """One engine behind its batchers: preparation, stage timings, the cache and shared work."""
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from engines.errors import InferenceError, InvalidInputError
+from engines.errors import EngineClosedError, InferenceError, InvalidInputError
 from engines.preparation.source import SourceImage
 from engines.worker.cache import EmbeddingCache
+from engines.worker.shared import available_cores
 from engines.worker.text_store import TextStore
 from tests.fakes import FakeEngine, fake_batched
 from tests.images import encode
@@ -222,3 +224,114 @@ async def test_an_engine_without_a_twin_goes_on_alone():
         for n in range(5):
             await batched.embed_images([source("red", n + 1), source("blue", n + 1)])
         assert sum(batched.engine.batches) >= 10
+
+
+async def test_the_background_uses_the_cache_and_leaves_it_as_it_is():
+    cache = EmbeddingCache()
+    async with fake_batched(cache=cache) as engine:
+        files = [encode(Image.new("RGB", (8, 8), colour), "PNG") for colour in ("red", "green")]
+        await engine.embed_images([SourceImage.read(files[0])])
+        await engine.embed_texts(["red"])
+        before = cache.num_bytes, cache.hits, cache.misses, len(cache._pixels)
+        images = await engine.embed_images([SourceImage.read(file) for file in files], background=True)
+        texts = await engine.embed_texts(["red", "green"], background=True)
+        assert (cache.num_bytes, cache.hits, cache.misses, len(cache._pixels)) == before
+    assert (images.cached, texts.cached) == ((True, False), (True, False))
+    np.testing.assert_allclose(texts.embeddings, np.eye(3)[:2])
+    assert engine.images.stats.background_items == engine.texts.stats.background_items == 1
+
+
+async def test_texts_of_the_background_are_not_kept_on_disk(tmp_path):
+    store = TextStore(tmp_path / "texts.sqlite")
+    async with fake_batched(texts=store) as engine:
+        await engine.embed_texts(["red"], background=True)
+        assert (await engine.embed_texts(["red"])).cached == (False,)
+    store.close()
+
+
+async def test_the_same_item_is_computed_once_for_all_who_ask_in_the_background():
+    async with fake_batched() as engine:
+        first = await busy(engine)
+        indexes = [
+            asyncio.ensure_future(engine.embed_images([source("red")], background=True)) for _ in range(3)
+        ]
+        while engine.images.background_queue_size < 1:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+        engine.engine.release.set()
+        await asyncio.gather(first, *indexes)
+        assert engine.engine.batches == [1, 1]
+
+
+async def test_a_request_for_what_the_background_is_embedding_does_not_wait_for_it():
+    async with fake_batched() as engine:
+        first = await busy(engine)
+        images = [source("red", side) for side in (5, 6, 7, 8)]
+        index = asyncio.ensure_future(engine.embed_images(images, background=True))
+        while engine.images.background_queue_size < 4:
+            await asyncio.sleep(0.001)
+        request = asyncio.ensure_future(engine.embed_images([source("red", 8)]))
+        await queued(engine.images, 1)
+        request.add_done_callback(lambda _: order.append("request"))
+        index.add_done_callback(lambda _: order.append("index"))
+        order = []
+        engine.engine.release.set()
+        embedded = [(await task).embeddings for task in (request, index)]
+        assert order == ["request", "index"]
+        np.testing.assert_array_equal(embedded[0], embedded[1][3:])
+        assert (await engine.embed_images([source("red", 8)])).cached == (True,)
+        await first
+
+
+async def test_requests_are_prepared_while_the_background_prepares():
+    hold = threading.Event()
+    async with fake_batched() as engine:
+        prepare, held = engine.preprocessor.prepare_image, []
+
+        def prepare_image(image):
+            if image.width == 5:
+                held.append(image)
+                assert hold.wait(30)
+            return prepare(image)
+
+        engine.preprocessor.prepare_image = prepare_image
+        indexes = [
+            asyncio.ensure_future(
+                engine.embed_images([source((n, 1, 1), 5), source((n, 2, 2), 5)], background=True)
+            )
+            for n in range(100)
+        ]
+        while len(held) < available_cores():
+            await asyncio.sleep(0.001)
+        await asyncio.wait_for(engine.embed_images([source("red")]), 10)
+        assert len(held) == available_cores()
+        hold.set()
+        await asyncio.gather(*indexes)
+        assert engine.images.stats.background_items == 200
+
+
+async def test_closing_settles_the_background_whatever_it_is_at():
+    engine = await fake_batched(max_batch_size=1).__aenter__()
+    first = await busy(engine)
+    indexes = [
+        asyncio.ensure_future(engine.embed_images([source((n, 1, 1))] * 3, background=True))
+        for n in range(20)
+    ]
+    await asyncio.sleep(0.005)  # some are being prepared, some wait
+    assert engine.is_busy
+    closing = asyncio.ensure_future(engine.close())
+    await asyncio.sleep(0.01)
+    engine.engine.release.set()
+    await closing
+    results = await asyncio.wait_for(asyncio.gather(first, *indexes, return_exceptions=True), 10)
+    assert {type(result) for result in results} == {EngineClosedError}
+    assert not engine.is_busy
+
+
+async def test_a_list_in_the_background_is_reason_enough_for_parallel_calls():
+    engine = FakeEngine()
+    engine.twin = FakeEngine()
+    async with fake_batched(engine, cores=2, max_batch_size=4) as batched:
+        for n in range(40):
+            await batched.embed_images([source((n, side, 1)) for side in range(16)], background=True)
+        assert engine.twin.batches

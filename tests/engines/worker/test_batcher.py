@@ -137,7 +137,8 @@ async def test_a_thread_that_dies_is_started_again():
 
 async def test_a_worker_with_a_bug_is_started_again_and_serves_what_waits(monkeypatch, caplog):
     async with Batcher() as b:
-        take, calls = b.batcher._take_batch, []
+        lane, calls = b.batcher._interactive, []
+        take = lane.take
 
         def broken():
             calls.append(1)
@@ -145,7 +146,7 @@ async def test_a_worker_with_a_bug_is_started_again_and_serves_what_waits(monkey
                 raise KeyError("bug")
             return take()
 
-        monkeypatch.setattr(b.batcher, "_take_batch", broken)
+        monkeypatch.setattr(lane, "take", broken)
         assert len(await b.submit(1)) == 1
         assert b.batcher.stats.restarts == 1
         assert "starts again" in caplog.text

@@ -87,7 +87,10 @@ class Stage:
     def assert_all_is_given_back(self):
         assert self.slots.busy == 0
         assert len(self.threads.idle) == 2
-        assert not any(batcher.is_busy or batcher._in_calls for batcher in self.batchers)
+        assert not any(batcher.is_busy for batcher in self.batchers)
+        assert not any(
+            lane.in_calls for batcher in self.batchers for lane in (batcher._interactive, batcher._background)
+        )
         assert self.complaints == []
 
 
@@ -106,7 +109,9 @@ async def clients(stage, chance, num_requests):
     for _ in range(num_requests):
         numbers = [chance.randint(1, 1000) for _ in range(chance.choice((1, 1, 1, 2, 5, 12)))]
         items = [np.array([number], np.float64) for number in numbers]
-        sent.append((numbers, asyncio.ensure_future(chance.choice(stage.batchers).submit(items))))
+        background = chance.random() < 0.3
+        request = chance.choice(stage.batchers).submit(items, background=background)
+        sent.append((numbers, asyncio.ensure_future(request)))
         if chance.random() < 0.2:
             chance.choice(sent[-15:])[1].cancel()
         if chance.random() < 0.4:

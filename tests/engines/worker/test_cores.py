@@ -10,9 +10,11 @@ from engines.worker.cores import CoreSlots
 pytestmark = pytest.mark.anyio
 
 
-def ask(slots, need):
+def ask(slots, need, background=False):
     """Start to acquire slots: a number of them, or what a function says."""
-    return asyncio.ensure_future(slots.acquire(need if callable(need) else lambda: need))
+    return asyncio.ensure_future(
+        slots.acquire(need if callable(need) else lambda: need, background=background)
+    )
 
 
 async def settle():
@@ -112,6 +114,53 @@ async def test_a_waiter_that_cannot_say_what_it_needs_fails_alone():
     assert await fine == 1
 
 
+async def test_all_others_pass_the_background():
+    slots = CoreSlots(1)
+    held = await slots.acquire(lambda: 1)
+    background, first, second = ask(slots, 1, background=True), ask(slots, 1), ask(slots, 1)
+    await settle()
+    slots.release(held)
+    for waiter in (first, second):
+        await settle()
+        assert not background.done()
+        slots.release(await waiter)
+    assert await background == 1
+
+
+async def test_slots_are_kept_free_for_who_wants_more_of_them_and_not_given_to_the_background():
+    slots = CoreSlots(2)
+    held = [await ask(slots, 1, background=True) for _ in range(2)]
+    large, background = ask(slots, 2), ask(slots, 1, background=True)
+    await settle()
+    slots.release(held.pop())
+    await settle()
+    assert (large.done(), background.done()) == (False, False)
+    large.cancel()  # nobody wants them any more
+    assert await background == 1
+
+
+async def test_the_background_holds_back_while_a_queue_has_items_and_others_do_not():
+    slots, queue = CoreSlots(2), [1]
+
+    def has_items():
+        return bool(queue)
+
+    slots.add_queue(has_items)
+    background = ask(slots, 1, background=True)
+    assert await slots.acquire(lambda: 1) == 1
+    await settle()
+    assert not background.done()
+    queue.clear()
+    slots.reconsider()
+    slots.release(await background)
+    queue.append(1)
+    background = ask(slots, 1, background=True)
+    await settle()
+    assert not background.done()
+    slots.remove_queue(has_items)
+    assert await background == 1
+
+
 @pytest.mark.parametrize("seed", range(5))
 async def test_no_slot_is_lost_or_granted_twice_whatever_happens(seed):
     chance = random.Random(seed)
@@ -120,7 +169,8 @@ async def test_no_slot_is_lost_or_granted_twice_whatever_happens(seed):
 
     async def work():
         nonlocal held
-        count = await slots.acquire(lambda: chance.randint(0, 3))
+        background = chance.random() < 0.5
+        count = await slots.acquire(lambda: chance.randint(0, 3), background=background)
         try:
             held += count
             assert held <= 3

@@ -27,7 +27,8 @@ def explore(known, call_ms, waiting=16, num_calls=100, **situation):
     """Let the policy call an engine; return the arms in the order in which they were first chosen."""
     chosen = []
     for _ in range(num_calls):
-        arm = known.choose(waiting, **{"demand": waiting, "parallel": False} | situation)
+        choose = known.choose_short if "within_ms" in situation else known.choose
+        arm = choose(waiting, **{"demand": waiting, "parallel": False} | situation)
         known.observe(arm, call_ms(arm))
         if arm not in chosen:
             chosen.append(arm)
@@ -228,3 +229,50 @@ def test_waiting_never_leads_to_a_call_beyond_the_target():
 def test_a_full_batch_does_not_wait():
     known = policy(serial=[20, 21, 22], max_batch_size=4)
     assert known.wait_ms(4, 0.1) == 0
+
+
+# Calls that have to be short
+
+
+def test_a_call_keeps_within_its_time_even_where_longer_ones_get_more_done():
+    known = policy(serial=[30, 50, 90, 160, 300])
+    assert known.choose(16, 16, parallel=False) == Arm(False, 16)
+    assert known.choose_short(16, 16, parallel=False, within_ms=100) == Arm(False, 4)
+
+
+def test_where_one_item_takes_too_long_it_is_the_quickest_call_for_one():
+    slow = {"serial": [200, 395], "parallel": [300, 598]}
+    assert policy(**slow).choose(16, 16, parallel=True) == Arm(True, 1)
+    assert policy(**slow).choose_short(16, 16, parallel=True, within_ms=100) == Arm(False, 1)
+
+
+def test_a_single_item_may_take_twice_the_time_where_that_gets_more_done():
+    known = policy(serial=[75, 148], parallel=[120, 238])
+    assert known.choose_short(16, 16, parallel=True, within_ms=100) == Arm(True, 1)
+    assert known.choose_short(16, 16, parallel=True, within_ms=50) == Arm(False, 1)
+
+
+def test_parallel_calls_within_the_time_fill_the_cores():
+    known = policy(serial=[20, 40], parallel=[35, 60, 115])
+    assert known.choose_short(16, 16, parallel=True, within_ms=100) == Arm(True, 2)
+
+
+def test_sizes_that_promise_to_take_too_long_are_not_tried():
+    arms = explore(policy(), lambda arm: 30 * arm.size**0.9, within_ms=100)
+    assert serial_sizes(arms) == [1, 2]  # four would take 104
+    assert serial_sizes(explore(policy(), lambda arm: 30 * arm.size**0.9))[:4] == [1, 2, 4, 8]
+
+
+def test_a_call_is_not_padded_beyond_its_time():
+    known = policy(serial=[60, 99, 104])
+    assert known.choose(3, 3, parallel=False) == Arm(False, 4)
+    assert known.choose_short(3, 3, parallel=False, within_ms=100) == Arm(False, 2)
+
+
+def test_a_call_that_took_too_long_once_is_tried_again_in_the_end():
+    known = policy(serial=[50], parallel=[250])
+    situation = {"demand": 16, "parallel": True, "within_ms": 100.0}
+    calm = {False: 20.0, True: 25.0}  # milliseconds an item, when the machine is no longer shared
+    arms = explore(known, lambda arm: calm[arm.parallel] * arm.size, num_calls=4000, **situation)
+    assert Arm(True, 1) in arms
+    assert known.choose_short(16, **situation).parallel

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from use_cases.index_benchmark.tables import index_tables
 from use_cases.load.tables import Row, load_tables
 from use_cases.retrieval.tables import retrieval_facts, retrieval_tables
 
@@ -44,7 +45,13 @@ def render_record(record: Mapping[str, Any]) -> str:
 def render_model(record: Mapping[str, Any], model: str) -> str:
     """Return the table of one of a record's models."""
     rows = [row for row in record["results"] if row["model"] == model]
-    tables = {"towers": _towers, "requests": _requests, "load": load_tables, "retrieval": retrieval_tables}
+    tables = {
+        "towers": _towers,
+        "requests": _requests,
+        "load": load_tables,
+        "retrieval": retrieval_tables,
+        "index": index_tables,
+    }
     return tables[record["kind"]](rows)
 
 

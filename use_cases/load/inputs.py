@@ -25,20 +25,21 @@ _VALUES = 8  # of each of them
 
 
 class NewImages:
-    """JPEGs of 640 x 480 of which no two have the same pixels; safe to share between threads.
+    """JPEGs of which no two have the same pixels; safe to share between threads.
 
     Encoding a picture takes longer than many an answer, so that the clients would need the cores they
     measure. Instead, each picture gets quantization tables of its own: a few bytes of the file's head, which
     scale the lowest spatial frequencies. The decoder has as much to do as with any photo.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, size: tuple[int, int] = SMALL) -> None:
         """Draw the photos that all others vary.
 
         Args:
             seed: another one gives other pictures.
+            size: (width, height) in pixels.
         """
-        photos = [synthetic_jpeg(SMALL, seed + index) for index in range(_NUM_PHOTOS)]
+        photos = [synthetic_jpeg(size, seed + index) for index in range(_NUM_PHOTOS)]
         self._heads = [photo[:_HEAD_BYTES] for photo in photos]
         self._tails = [photo[_HEAD_BYTES:] for photo in photos]
         self._tails_base64 = [base64.b64encode(tail) for tail in self._tails]

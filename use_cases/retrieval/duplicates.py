@@ -54,7 +54,7 @@ def _near(
     snapshot = table.snapshot()
     if not len(snapshot):
         return [""] * len(records)
-    nearest = snapshot.nearest(embeddings, _LOOKED_AT)
+    nearest = snapshot.nearest(embeddings, _LOOKED_AT, effort="quick")
     close = [each.best(int((each.cosines >= NEAR_COSINE).sum())) for each in nearest]
     facts = iter(snapshot.facts(Neighbours.joined(close)))
     candidates = [[next(facts) for _ in each.ids] for each in close]

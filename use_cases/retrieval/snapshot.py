@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Up to here the embeddings are held in memory, 0.1 GB at 512 dimensions, and all are compared: that takes
 # 0.3 ms for 10,000 images, the database's own exact search 10 ms.
 MAX_ROWS_IN_MEMORY = 50_000
+Effort: TypeAlias = Literal["full", "quick", "exact"]  # of a search by an ANN index
 
 
 class Neighbours(NamedTuple):
@@ -95,7 +96,7 @@ class Snapshot:
         count: int,
         where: ImageFilter | None = None,
         *,
-        exact: bool = False,
+        effort: Effort = "full",
     ) -> list[Neighbours]:
         """Return the images with the largest cosines, for each query.
 
@@ -103,7 +104,7 @@ class Snapshot:
             queries: [n, dim], of unit length.
             count: how many for each.
             where: which images to look at.
-            exact: do without the ANN index.
+            effort: "exact" does without the ANN index; "quick" finds little but what is very near.
 
         Raises:
             InvalidInputError: when the condition cannot be used.
@@ -112,7 +113,7 @@ class Snapshot:
         condition = where.to_sql() if where else None
         if self.in_memory:
             return self._nearest_in_memory(queries, count, condition)
-        return [self._nearest_on_disk(query, count, condition, exact) for query in queries]
+        return self._nearest_on_disk(queries, count, condition, effort)
 
     def records(self, neighbours: Neighbours) -> list[ImageRecord]:
         """Return what is kept of images, in their order, with their thumbnails."""
@@ -169,17 +170,22 @@ class Snapshot:
             return self._held
 
     def _nearest_on_disk(
-        self, query: NDArray[np.float32], count: int, condition: str | None, exact: bool
-    ) -> Neighbours:
+        self, queries: Embeddings, count: int, condition: str | None, effort: Effort
+    ) -> list[Neighbours]:
+        several = len(queries) > 1  # a call for each would take four times as long
         with storage_errors("read"):
-            search = nearest_ids(self._table, query).with_row_id(True).limit(count)
+            search = nearest_ids(self._table, queries if several else queries[0])
+            search = search.with_row_id(True).limit(count)
             if condition:
                 search = search.where(condition, prefilter=True)
-            ann = None if exact else self._ann
-            search = ann.apply(search, count) if ann else search.bypass_vector_index()
+            if effort == "exact" or self._ann is None:
+                search = search.bypass_vector_index()
+            else:
+                apply = self._ann.apply_quick if effort == "quick" else self._ann.apply
+                search = apply(search, count)
             found = search.to_arrow()
-        cosines = 1 - found["_distance"].to_numpy().astype(np.float32)
-        return Neighbours(found["_rowid"].to_numpy(), found["id"].to_pylist(), cosines)
+        of_query = found["query_index"].to_numpy() if several else np.zeros(len(found), int)
+        return [_neighbours(found.take(np.flatnonzero(of_query == n))) for n in range(len(queries))]
 
     def _take(self, neighbours: Neighbours, columns: list[str]) -> pa.Table:
         if not neighbours.ids:
@@ -202,6 +208,13 @@ def _best(held: _InMemory, among: NDArray[np.intp], cosines: NDArray[np.float32]
         chosen = np.argsort(-cosines, kind="stable")
     places = among[chosen]
     return Neighbours(held.rows[places], [held.ids[place] for place in places], cosines[chosen])
+
+
+def _neighbours(found: pa.Table) -> Neighbours:
+    cosines = 1 - found["_distance"].to_numpy().astype(np.float32)
+    best = np.argsort(-cosines, kind="stable")
+    ids = found["id"].to_pylist()
+    return Neighbours(found["_rowid"].to_numpy()[best], [ids[place] for place in best], cosines[best])
 
 
 def _in_order(rows: pa.Table, ids: Sequence[str]) -> pa.Table:

@@ -223,10 +223,17 @@ def test_an_ann_index_is_measured_and_finds_the_nearest(tmp_path, monkeypatch):
     snapshot = table.snapshot()
     assert not snapshot.is_exact
     queries = normalize(embeddings[:50] + 0.3 * unit_rows(50, 32, seed=3))
-    pairs = zip(snapshot.nearest(queries, 10), snapshot.nearest(queries, 10, exact=True), strict=True)
+    exact = snapshot.nearest(queries, 10, effort="exact")
+    pairs = zip([snapshot.nearest(query[None], 10)[0] for query in queries], exact, strict=True)
     recall = np.mean([len(set(found.ids) & set(exact.ids)) / 10 for found, exact in pairs])
     assert recall >= 0.9
+    quick = snapshot.nearest(embeddings[:50], 5, effort="quick")
+    assert [found.ids[0] for found in quick] == [str(n) for n in range(50)]
+    assert list(table.lookup(["7", "2999", "x"])) == ["7", "2999"]
     table.add([record("late")], queries[:1])
+    assert table.lookup(["late"])["late"].id == "late"
+    table.replace([record("7", caption="changed")], embeddings[7:8])
+    assert len(table) == 3001
     assert table.snapshot().nearest(queries[:1], 1)[0].ids == ["late"]
     (found,) = table.snapshot().nearest(queries[:1], 10, ImageFilter(id_prefix="299"))
     assert len(found.ids) == 10  # of eleven, which the partitions looked at may not hold

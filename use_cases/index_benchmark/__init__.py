@@ -1,0 +1,1 @@
+"""How fast images are indexed and found again, measured."""

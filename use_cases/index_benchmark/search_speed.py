@@ -1,0 +1,134 @@
+"""How long it takes to add to an index and to search it, and what the ANN index finds, by its size."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engines.base import Embeddings
+from engines.models import ModelSpec
+from use_cases.index_benchmark.vectors import ExactNearest, SyntheticVectors
+from use_cases.latency import ForeignLoad, summarize
+from use_cases.retrieval.duplicates import find_duplicates
+from use_cases.retrieval.image_index import ImageIndex
+from use_cases.retrieval.image_table import ImageTable
+from use_cases.retrieval.records import ImageRecord
+
+logger = logging.getLogger(__name__)
+
+NEAREST = 10
+ADDED = 256  # images that one commit of an ingestion adds
+_QUERIES = 200  # of a round; a percentile of 95 needs some
+_TIDY_BLOCKS = 10
+_THUMBNAIL = bytes(9_000)  # what a thumbnail takes
+
+
+def measure_sizes(
+    spec: ModelSpec, folder: Path, sizes: Sequence[int], rounds: int, seed: int
+) -> list[dict[str, Any]]:
+    """Fill an index to one size after the other, and measure it at each.
+
+    Args:
+        spec: whose dimension the vectors have; its name stands for nothing.
+        folder: empty, for the index.
+        sizes: ascending numbers of images.
+        rounds: of searching and adding at each size.
+        seed: of the vectors.
+    """
+    table = ImageIndex(folder, create=True).table(spec, create=True)
+    vectors = SyntheticVectors(seed, spec.dim)
+    queries = vectors.take(rounds * _QUERIES)
+    exact = ExactNearest(queries, NEAREST)
+    results: list[dict[str, Any]] = []
+    held = 0
+    for size in sizes:
+        logger.info("%s images", f"{size:,}")
+        start_s = time.perf_counter()
+        for number, block in enumerate(vectors.blocks(size - held)):
+            table.add(_records(held, len(block)), block)
+            exact.see(block, held)
+            held += len(block)
+            if number % _TIDY_BLOCKS == 0:
+                table.tidy()
+        table.tidy()
+        fill_s = time.perf_counter() - start_s
+        if table.needs_ann():
+            table.build_ann()
+        results.append(_measure(table, queries, exact.places(), rounds) | {"fill_s": fill_s})
+        results[-1]["add"] = _measure_adding(table, vectors, rounds)
+        start_s = time.perf_counter()
+        table.tidy()
+        results[-1]["tidy_s"] = time.perf_counter() - start_s
+        results[-1]["disk_bytes"] = _size(folder)
+        results[-1]["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return results
+
+
+def _measure(
+    table: ImageTable, queries: Embeddings, truth: Sequence[set[int]], rounds: int
+) -> dict[str, Any]:
+    """Return the latencies of searches with their results' records, and the recall."""
+    snapshot = table.snapshot()
+    snapshot.nearest(queries[:1], NEAREST)  # the first one loads
+    p50s, p95s, foreign = [], [], []
+    found: list[int] = []
+    for number in range(rounds):
+        load, times_ms = ForeignLoad(), []
+        for place in range(number * _QUERIES, (number + 1) * _QUERIES):
+            start_s = time.perf_counter()
+            (nearest,) = snapshot.nearest(queries[place : place + 1], NEAREST)
+            times_ms.append((time.perf_counter() - start_s) * 1000)
+            found.append(len(truth[place] & set(map(int, nearest.ids))))
+        p50s.append(float(np.percentile(times_ms, 50)))
+        p95s.append(float(np.percentile(times_ms, 95)))
+        foreign.append(load.cores())
+    return {
+        "images": len(table),
+        "exact": snapshot.is_exact,
+        "ann": table.stats()["ann"],
+        "p50_ms": summarize(p50s, foreign),
+        "p95_ms": summarize(p95s, foreign),
+        "recall": sum(found) / (NEAREST * len(found)),
+    }
+
+
+def _measure_adding(table: ImageTable, vectors: SyntheticVectors, rounds: int) -> Any:
+    """Return the milliseconds of a commit, the search for duplicates included; the table keeps its size."""
+    times_ms, foreign = [], []
+    for number in range(rounds + 1):
+        records, embeddings = _records(-ADDED, ADDED), vectors.take(ADDED)
+        load, start_s = ForeignLoad(), time.perf_counter()
+        find_duplicates(table, records, embeddings)
+        table.add(records, embeddings)
+        if number:  # the first one is slow
+            times_ms.append((time.perf_counter() - start_s) * 1000)
+            foreign.append(load.cores())
+        table.remove([record.id for record in records])
+    return summarize(times_ms, foreign)
+
+
+def _records(start: int, count: int) -> list[ImageRecord]:
+    """Return records with numbers as ids; their hashes are as unlike as those of photos."""
+    hashes = np.random.default_rng(start + ADDED).integers(0, 2**63, count)
+    return [
+        ImageRecord(
+            id=str(number),
+            source="synthetic",
+            content_hash=f"{number:064x}",
+            difference_hash=f"{hash_:016x}",
+            width=640,
+            height=480,
+            thumbnail=_THUMBNAIL,
+        )
+        for number, hash_ in zip(range(start, start + count), hashes.tolist(), strict=True)
+    ]
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""How fast an ingestion is beside the engine alone, on the same images."""
+"""How fast an ingestion is beside the engine alone, and beside the same work without an index."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from PIL import Image
 
 from engines.pool import PooledEngine
 from engines.preparation.source import SourceImage
+from engines.worker.background import in_background
 from use_cases.latency import ForeignLoad, summarize
 from use_cases.load.inputs import NewImages
 from use_cases.request_tasks import LARGE, SMALL
@@ -29,7 +30,10 @@ _DECODED = 64  # in memory for the engine alone; more than are under way, for eq
 async def measure_ingestion(
     pooled: PooledEngine, size: tuple[int, int], seconds: float, rounds: int, seed: int
 ) -> dict[str, Any]:
-    """Return the images a second of the engine with images in memory, and of ingestions, in turns.
+    """Return the images a second of ingestions, in turns with the same work without an index.
+
+    "engine" has decoded images in memory; "work" decodes JPEGs in memory, which takes the cores from the
+    engine, however well the two overlap.
 
     Args:
         pooled: the running engine.
@@ -41,18 +45,20 @@ async def measure_ingestion(
     images, min_side = NewImages(seed, size), min_image_side([pooled.engine.spec])
     decoded = [SourceImage.read(images.jpeg(), min_side).decode() for _ in range(_DECODED)]
     count = round(seconds * await _engine_rate(pooled, decoded, _DECODED))
-    engine, ingestion, ratios, foreign = [], [], [], []
+    engine, work, ingestion, foreign = [], [], [], []
     for _ in range(rounds):
         load = ForeignLoad()
         engine.append(await _engine_rate(pooled, decoded, count))
+        work.append(await _work_rate(pooled, images, count, min_side))
         ingestion.append(await _ingestion_rate(pooled, images, count))
-        ratios.append(ingestion[-1] / engine[-1])
         foreign.append(load.cores())
     return {
         "images": count,
         "engine_per_s": summarize(engine, foreign),
+        "work_per_s": summarize(work, foreign),
         "ingestion_per_s": summarize(ingestion, foreign),
-        "ratio": summarize(ratios, foreign),
+        "of_engine": summarize([a / b for a, b in zip(ingestion, engine, strict=True)], foreign),
+        "of_work": summarize([a / b for a, b in zip(ingestion, work, strict=True)], foreign),
     }
 
 
@@ -61,6 +67,16 @@ async def _engine_rate(pooled: PooledEngine, decoded: Sequence[Image.Image], cou
 
     async def embed(number: int) -> None:
         image = SourceImage.of_image(decoded[number % len(decoded)])
+        await pooled.engine.embed_images([image], background=True)
+
+    return await _rate(embed, count)
+
+
+async def _work_rate(pooled: PooledEngine, images: NewImages, count: int, min_side: int) -> float:
+    """Return the rate with JPEGs in memory: what embedding them takes, and no more."""
+
+    async def embed(_: int) -> None:
+        image = await in_background(SourceImage.read, images.jpeg(), min_side)
         await pooled.engine.embed_images([image], background=True)
 
     return await _rate(embed, count)

@@ -23,7 +23,7 @@ from use_cases.retrieval.image_index import ImageIndex
 from use_cases.retrieval.progress import IngestProgress
 from use_cases.retrieval.records import ImageRecord
 from use_cases.retrieval.sources import ImageFile, ImageFiles
-from use_cases.retrieval.thumbnails import THUMBNAIL_SIDE, difference_hash, make_thumbnail
+from use_cases.retrieval.thumbnails import THUMBNAIL_SIDE, difference_hash, encode_thumbnail, shrink
 from use_cases.zero_shot import min_image_side
 
 _CHUNK = 64  # files whose names are looked up together
@@ -216,8 +216,8 @@ def _is_current(known: ImageRecord | None, content_hash: str, caption: str) -> b
 
 
 def _look_at(image: SourceImage) -> tuple[str, bytes]:
-    pixels = image.decode()
-    return difference_hash(pixels), make_thumbnail(pixels)
+    small = shrink(image.decode())
+    return difference_hash(small), encode_thumbnail(small)
 
 
 async def _embed(target: Target, image: SourceImage) -> NDArray[np.float32]:

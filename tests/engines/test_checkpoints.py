@@ -10,7 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engines.checkpoints.find import find_checkpoint, read_checkpoint_spec
+from engines.checkpoints.find import (
+    find_checkpoint,
+    fingerprint,
+    portable_fingerprint,
+    read_checkpoint_spec,
+)
 from engines.errors import InvalidInputError, UnknownModelError
 from engines.factory import EngineOptions, load_engine, resolve_model
 from engines.preparation.preprocess import Preprocessor
@@ -23,6 +28,17 @@ def broken_siglip(tiny_siglip, tmp_path):
 
 def edit(path, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_copy_has_the_same_portable_fingerprint_and_other_weights_another(tiny_siglip, broken_siglip):
+    spec, copy = (read_checkpoint_spec(folder, "tiny") for folder in (tiny_siglip, broken_siglip))
+    (weights,) = broken_siglip.glob("*.safetensors")
+    weights.touch()
+    assert fingerprint(copy) != fingerprint(spec)
+    assert portable_fingerprint(copy) == portable_fingerprint(spec)
+    tensors = load_file(weights)
+    save_file({name: tensor + 0.1 for name, tensor in tensors.items()}, weights)
+    assert portable_fingerprint(copy) != portable_fingerprint(spec)
 
 
 def test_siglip_facts_come_from_its_files(tiny_siglip):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from engines.errors import InvalidInputError
-from engines.preparation.images import MAX_IMAGE_PIXELS, decode_image
+from engines.preparation.images import MAX_IMAGE_PIXELS, decode_image, image_size
 from tests.images import png_header
 
 FORMAT_OF_MODE = {"CMYK": "TIFF", "YCbCr": "JPEG", "I": "TIFF", "F": "TIFF", "PA": "TIFF"}
@@ -62,6 +62,19 @@ def test_exif_orientation_is_applied():
     exif = image.getexif()
     exif[274] = 6  # turn by 90 degrees
     assert decode_image(encoded(image, "JPEG", exif=exif)).size == (20, 40)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_in_the_header_is_that_of_the_decoded_image(orientation, red_image):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(red_image, "JPEG", exif=exif)
+    assert image_size(data) == decode_image(data).size
+
+
+def test_a_header_that_cannot_be_read_gets_one_sentence():
+    with pytest.raises(InvalidInputError, match="image"):
+        image_size(b"no image")
 
 
 def test_the_first_frame_of_an_animation_is_used(red_image):

@@ -134,7 +134,7 @@ async def test_images_and_galleries_are_removed(galleries, colours):
     await (await galleries.add("one", colours, ["colours", "shapes"])).wait()
     assert await galleries.remove("one", ["red.png"]) == 1
     assert (await galleries.status("one")).images == {"colours": 2, "shapes": 2}
-    with pytest.raises(UnknownIndexError, match="has no image 'red.png'"):
+    with pytest.raises(UnknownIndexError, match="has no image"):
         await galleries.remove("one", ["red.png"])
     await galleries.drop("one")
     assert galleries.names() == ["demo"]

@@ -1,0 +1,173 @@
+"""python -m app.cli.index: a folder becomes an index, is searched, checked and exported."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from app.cli import index, index_commands
+from tests.fakes import FakePool
+from tests.use_cases.retrieval.pictures import RED, save_colours, save_image, stored_spec
+
+MODELS = ("colours", "shapes")
+
+
+class SpecPool(FakePool):
+    """A fake pool that knows its models' facts without loading them."""
+
+    async def spec(self, model):
+        return self.specs[model]
+
+
+@pytest.fixture(autouse=True)
+def fake_pool(monkeypatch):
+    specs = {"colours": stored_spec(), "shapes": stored_spec("shapes", score="softmax")}
+    monkeypatch.setattr(index_commands, "build_pool", lambda settings: SpecPool(**specs))
+    monkeypatch.setattr(index_commands, "default_models", lambda: MODELS)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_colours(tmp_path / "in")
+    (tmp_path / "in" / "red.txt").write_text("red")
+    return str(tmp_path / "in")
+
+
+@pytest.fixture
+def run(capsys):
+    """Return a function that runs the command and returns its exit code, its output and its errors."""
+
+    def command(*arguments):
+        code = index.main([*map(str, arguments)])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return command
+
+
+def test_a_folder_is_built_searched_and_brought_up_to_date(run, folder, tmp_path):
+    where = tmp_path / "index"
+    code, out, _ = run("build", where, folder)
+    assert (code, out.splitlines()[0][:8]) == (0, "3 added,")
+    code, out, _ = run("search", where, "red", "--top-k", 1)
+    assert code == 0
+    assert "colours on fake, 3 of 3 images searched" in out
+    assert out.splitlines()[-1].split() == ["1", "100.0%", "1.0000", "red.png", "(red)"]
+    (tmp_path / "in" / "blue.png").unlink()
+    save_image(tmp_path / "in" / "white.png", (255, 255, 255))
+    code, out, _ = run("add", where, folder, "--remove-missing")
+    assert out.startswith("1 added, 0 replaced, 2 unchanged, 1 removed, 0 unusable")
+
+
+def test_json_is_one_line(run, folder, tmp_path):
+    run("build", tmp_path / "index", folder)
+    _, out, _ = run("search", tmp_path / "index", "red", "--json", "--model", "shapes")
+    answer = json.loads(out)
+    assert (answer["model"], answer["score_kind"], answer["total"]) == ("shapes", "cosine", 3)
+    assert set(answer["hits"][0]) == {
+        "rank", "score", "cosine", "id", "content_hash", "width", "height", "caption", "duplicate_of",
+    }  # fmt: skip
+
+
+def test_an_image_finds_images_and_captions(run, folder, tmp_path):
+    run("build", tmp_path / "index", folder)
+    picture = save_image(tmp_path / "query.png", RED)
+    assert "red.png" in run("search", tmp_path / "index", "--image", picture, "--top-k", 1)[1]
+    assert run("search", tmp_path / "index", "--image", picture, "--captions")[1].split()[-1] == "red"
+    assert run("search", tmp_path / "index", "--like", "red.png", "--top-k", 1)[1].split()[-1] == "(red)"
+
+
+def test_nothing_found_is_explained(run, folder, tmp_path):
+    run("build", tmp_path / "index", folder)
+    code, out, _ = run("search", tmp_path / "index", "red", "--below", "holiday/")
+    assert (code, out.splitlines()[-1]) == (0, "None of the 3 images meets the filter; loosen it.")
+
+
+def test_stats_verify_and_export(run, folder, tmp_path):
+    where = tmp_path / "index"
+    run("build", where, folder)
+    facts = json.loads(run("stats", where)[1])["models"]
+    assert {model: (each["images"], each["with_caption"]) for model, each in facts.items()} == {
+        "colours": (3, 1),
+        "shapes": (3, 1),
+    }
+    assert run("verify", where)[:2] == (
+        0,
+        "colours: 3 images, no problems\nshapes: 3 images, no problems\n",
+    )
+    for name in ("all.parquet", "all.jsonl", "all.csv"):
+        code, out, _ = run("export", where, tmp_path / name, "--model", "colours")
+        assert (code, out.split()[0]) == (0, "3")
+    table = pq.read_table(tmp_path / "all.parquet")
+    assert table.num_rows == 3
+    assert len(table["embedding"][0]) == 3
+    lines = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
+    assert sorted(line["id"] for line in lines) == ["blue.png", "green.png", "red.png"]
+    assert (tmp_path / "all.csv").read_text().count("\n") == 4
+
+
+def test_verify_finds_what_is_wrong(run, folder, tmp_path):
+    run("build", tmp_path / "index", folder, "--model", "colours")
+    table = index_commands.ImageIndex(tmp_path / "index").tables()["colours"]
+    table._table.update(where="id = 'red.png'", values={"duplicate_of": "gone", "thumbnail": b"no image"})
+    table._table.update(where="id = 'blue.png'", values={"embedding": [2.0, 0.0, 0.0]})
+    table._table.update(where="id = 'green.png'", values={"id": "blue.png"})
+    code, out, _ = run("verify", tmp_path / "index")
+    assert code == 1
+    for problem in (
+        "'gone', which is not there",
+        "length 2.0000",
+        "is there 2 times",
+        "thumbnail of 'red.png'",
+    ):
+        assert problem in out
+
+
+def test_unusable_files_are_named(run, folder, tmp_path):
+    (tmp_path / "in" / "broken.png").write_bytes(b"no image")
+    code, out, _ = run("build", tmp_path / "index", folder)
+    assert code == 0
+    assert "1 unusable" in out
+    assert "  broken.png: " in out
+
+
+def test_building_twice_needs_a_word(run, folder, tmp_path):
+    run("build", tmp_path / "index", folder)
+    code, _, err = run("build", tmp_path / "index", folder)
+    assert (code, "--rebuild" in err) == (2, True)
+    assert run("build", tmp_path / "index", folder, "--rebuild")[1].startswith("3 added")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["add", "index", "nothing"], "There is no folder 'nothing'"),
+        (["search", "nothing", "red"], "There is no index at 'nothing'"),
+        (["search", "index", ""], "nothing to look for"),
+        (["search", "index", "red", "--model", "shapes"], "no embeddings of shapes, but of colours"),
+        (["search", "index", "red", "--top-k", "0"], "top_k must be at least 1"),
+        (["search", "index", "--image", "nothing.png"], "nothing.png"),
+        (["search", "index", "--captions"], "--captions needs --image"),
+        (["stats", "nothing"], "There is no index"),
+        (["stats", "index", "--model", "other"], "no embeddings of 'other'"),
+        (["export", "index", "all.txt"], "must end in .parquet, .jsonl, .csv"),
+        (["export", "index", "in/red.txt"], "must end in"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence_and_exit_code_2(
+    run, folder, tmp_path, monkeypatch, arguments, sentence
+):
+    monkeypatch.chdir(tmp_path)
+    run("build", "index", folder, "--model", "colours")
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+def test_a_file_is_not_overwritten_by_an_export(run, folder, tmp_path):
+    run("build", tmp_path / "index", folder, "--model", "colours")
+    (tmp_path / "all.csv").write_text("mine")
+    assert "exists" in run("export", tmp_path / "index", tmp_path / "all.csv")[2]
+    assert (tmp_path / "all.csv").read_text() == "mine"

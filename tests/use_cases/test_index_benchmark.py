@@ -1,0 +1,63 @@
+"""The index benchmark measures what it says: exact neighbours, recall, rates; and writes a whole record."""
+
+import json
+
+import numpy as np
+import pytest
+
+from app.cli import benchmark_index
+from tests.use_cases.retrieval.pictures import stored_spec
+from use_cases.index_benchmark.search_speed import measure_sizes
+from use_cases.index_benchmark.vectors import BLOCK, ExactNearest, SyntheticVectors
+from use_cases.record_tables import render_record
+from use_cases.results import validate_record
+from use_cases.retrieval import snapshot
+
+
+def test_the_exact_nearest_of_blocks_are_those_of_the_whole():
+    vectors = SyntheticVectors(0, dim=16)
+    queries, whole = vectors.take(5), vectors.take(300)
+    exact = ExactNearest(queries, 10)
+    for start in range(0, 300, 70):
+        exact.see(whole[start : start + 70], start)
+    best = np.argsort(-(queries @ whole.T), axis=1)[:, :10]
+    assert exact.places() == [set(row) for row in best.tolist()]
+
+
+def test_vectors_are_of_unit_length_and_repeatable():
+    sizes = [len(block) for block in SyntheticVectors(1, dim=8).blocks(BLOCK + 5)]
+    assert sizes == [BLOCK, 5]
+    first, second = (SyntheticVectors(1, dim=8).take(50) for _ in range(2))
+    np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_row_for_each_size_exact_and_by_ann(tmp_path, monkeypatch):
+    monkeypatch.setattr(snapshot, "MAX_ROWS_IN_MEMORY", 1000)
+    small, large = measure_sizes(stored_spec(dim=16), tmp_path, [500, 2000], rounds=1, seed=0)
+    assert (small["images"], small["exact"], small["recall"]) == (500, True, 1.0)
+    assert (large["images"], large["exact"]) == (2000, False)
+    assert large["ann"]["rows"] == 2000
+    assert large["recall"] > 0.9
+    assert large["disk_bytes"] > small["disk_bytes"] > 0
+
+
+@pytest.mark.timeout(180)
+def test_the_command_prints_a_whole_record(capsys):
+    assert benchmark_index.main(["--sizes", "300", "--rounds", "1", "--seconds", "0.3"]) == 0
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    validate_record(record)
+    search, *ingestions = record["results"]
+    assert search["images"] == 300
+    assert [row["jpegs"] for row in ingestions] == ["640 x 480", "12 megapixels"]
+    assert all(row["ingestion_per_s"]["median"] > 0 for row in ingestions)
+    page = render_record(record)
+    assert "all compared" in page
+    assert "| `onnx-fp32` | 640 x 480 |" in page
+
+
+@pytest.mark.parametrize("sizes", ["10,5", "0", "x", "5,5"])
+def test_sizes_that_do_not_ascend_are_refused(sizes, capsys):
+    with pytest.raises(SystemExit):
+        benchmark_index.main(["--sizes", sizes])
+    assert "ascending numbers" in capsys.readouterr().err

@@ -76,7 +76,8 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
     api = FastAPIOffline(  # its /docs need no other site
         title="SigLIP-as-Server",
         version="1",
-        description="SigLIP and CLIP on a CPU: embeddings, classification, similarity and patch features.",
+        description="SigLIP and CLIP on a CPU: embeddings, classification, similarity, image search, patch"
+        " features.",
         lifespan=lifespan,
     )
     add_routes(api, Context.of(settings, services))

@@ -17,9 +17,10 @@ from engines.pool import EnginePool, PooledEngine
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _ROUTES = {
-    "/v1/embeddings", "/v1/classify", "/v1/similarity", "/v1/features", "/v1/models",
-    "/healthz", "/readyz", "/metrics",
+    "/v1/embeddings", "/v1/classify", "/v1/similarity", "/v1/features", "/v1/search", "/v1/index",
+    "/v1/models", "/healthz", "/readyz", "/metrics",
 }  # fmt: skip
+_GALLERIES = "/v1/index/"  # each has routes of its own, which count as one
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -73,7 +74,8 @@ class Metrics:
 
     def response(self, path: str, status: int) -> None:
         """Count an HTTP answer; paths that are not of the REST API count as one."""
-        route = path if path in _ROUTES else "other"
+        known = path if path in _ROUTES else "other"
+        route = _GALLERIES if path.startswith(_GALLERIES) else known
         self._responses.labels(route, str(status)).inc()
 
     def render(self) -> bytes:
@@ -100,6 +102,9 @@ class _WorkerCollector(Collector):
         depth = GaugeMetricFamily("siglip_queue_depth", "Items that wait for an engine call.", labels=labels)
         sizes = HistogramMetricFamily("siglip_batch_size", "Items in an engine call.", labels=labels)
         seconds = CounterMetricFamily("siglip_infer_seconds", "Time in engine calls.", labels=labels)
+        background = CounterMetricFamily(
+            "siglip_background_items", "Items that were embedded for an index.", labels=labels
+        )
         failed = CounterMetricFamily(
             "siglip_failed_items", "Items on which the engine failed.", labels=labels
         )
@@ -115,10 +120,11 @@ class _WorkerCollector(Collector):
                 stats, names = batcher.stats, [*key, tower]
                 depth.add_metric(names, batcher.queue_size)
                 seconds.add_metric(names, stats.infer_s)
+                background.add_metric(names, stats.background_items)
                 failed.add_metric(names, stats.failed_items)
                 retried.add_metric(names, stats.retried_batches)
                 sizes.add_metric(names, _buckets(stats.batch_sizes), stats.items)
-        yield from (depth, sizes, seconds, failed, retried, restarts)
+        yield from (depth, sizes, seconds, background, failed, retried, restarts)
         cache = self._pool.worker.cache
         yield CounterMetricFamily("siglip_cache_hits", "Embeddings found in the cache.", value=cache.hits)
         yield CounterMetricFamily("siglip_cache_misses", "Embeddings not found there.", value=cache.misses)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar, get_args, get_origin
 
 import orjson
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from app.api.errors import ApiError
@@ -17,21 +18,28 @@ B = TypeVar("B", bound=BaseModel)
 _MAX_FIELDS = 5_000  # of a form: as many texts as one request may bring, and more
 
 
-async def read_body(request: Request, schema: type[B], files: str) -> B:
+async def read_body(
+    request: Request,
+    schema: type[B],
+    files: str,
+    from_form: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+) -> B:
     """Return the checked body of a request.
 
     Args:
         request: JSON, or a multipart form in which a field that may be a list can come several times.
         schema: what it must look like.
         files: the field of the schema that takes the form's uploads, however they are called.
+        from_form: makes the body in JSON of a form's fields, where these are not the same.
 
     Raises:
         ApiError: 400 when it cannot be read, 415 when it is neither JSON nor a form, 422 when it does not
             fit the schema.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = content_type(request)
     if kind == "multipart/form-data":
-        content: object = await _read_form(request, schema, files)
+        fields = await _read_form(request, schema, files)
+        content: object = from_form(fields) if from_form else fields
     elif kind in ("application/json", ""):
         content = _parse_json(await request.body())
     else:
@@ -40,6 +48,15 @@ async def read_body(request: Request, schema: type[B], files: str) -> B:
             f"The body is {kind}; send application/json or multipart/form-data.",
             code="unsupported_media_type",
         )
+    return check_body(content, schema)
+
+
+def check_body(content: object, schema: type[B]) -> B:
+    """Return a body that fits its schema.
+
+    Raises:
+        ApiError: 422 when it does not.
+    """
     try:
         return schema.model_validate(content)
     except ValidationError as error:
@@ -56,6 +73,23 @@ async def read_body(request: Request, schema: type[B], files: str) -> B:
         ) from None
 
 
+def content_type(request: Request) -> str:
+    """Return what a request says that its body is, without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def open_form(request: Request) -> FormData:
+    """Return a multipart form; its large files are on the disk.
+
+    Raises:
+        ApiError: 400 when it cannot be read.
+    """
+    try:
+        return await request.form(max_fields=_MAX_FIELDS, max_files=_MAX_FIELDS)
+    except HTTPException as error:
+        raise ApiError(400, f"The form cannot be read: {error.detail}.", code="invalid_form") from None
+
+
 def _parse_json(body: bytes) -> object:
     try:
         return orjson.loads(body)  # several times as fast as json, which counts for images in base64
@@ -64,18 +98,14 @@ def _parse_json(body: bytes) -> object:
 
 
 async def _read_form(request: Request, schema: type[BaseModel], files: str) -> dict[str, Any]:
-    try:
-        form = await request.form(max_fields=_MAX_FIELDS, max_files=_MAX_FIELDS)
-    except HTTPException as error:
-        raise ApiError(400, f"The form cannot be read: {error.detail}.", code="invalid_form") from None
     content: dict[str, Any] = {}
-    for name, value in form.multi_items():
+    for name, value in (await open_form(request)).multi_items():
         if isinstance(value, UploadFile):
             if name != files and name in schema.model_fields:
                 message = f"The parameter {name!r} is no file; send files as {files!r}."
                 raise ApiError(422, message, code="invalid_parameter", param=name)
             content.setdefault(files, []).append({"image": await value.read()})
-        elif _takes_list(schema, name):
+        elif name == files or _takes_list(schema, name):
             content.setdefault(name, []).append(value)
         else:
             content[name] = value

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.responses import Response
 
@@ -15,11 +16,15 @@ from app.api.embeddings import build_embeddings_router
 from app.api.errors import install_error_handlers
 from app.api.features import build_features_router
 from app.api.health import build_health_router
+from app.api.index import build_index_router
 from app.api.models import build_models_router
 from app.api.schemas import BODIES
+from app.api.schemas_search import SearchBody
+from app.api.search import build_search_router
 from app.api.similarity import build_similarity_router
 from app.api.unknown import refuse_unknown
 
+_BODIES: tuple[type[BaseModel], ...] = (*BODIES, SearchBody)
 _ERROR_SCHEMA = {
     "type": "object",
     "properties": {
@@ -37,6 +42,8 @@ _ROUTERS = (
     build_classify_router,
     build_similarity_router,
     build_features_router,
+    build_search_router,
+    build_index_router,
     build_models_router,
     build_health_router,
 )
@@ -44,8 +51,9 @@ _ROUTERS = (
 
 def add_routes(api: FastAPI, context: Context) -> None:
     """Add the REST routes to an app."""
-    for build in _ROUTERS:
-        api.include_router(build(context))
+    routers = [build(context) for build in _ROUTERS]
+    for router in routers:
+        api.include_router(router)
 
     @api.head("/metrics", include_in_schema=False)
     @api.get("/metrics", tags=["health"], response_class=Response)
@@ -53,7 +61,7 @@ def add_routes(api: FastAPI, context: Context) -> None:
         """Return counters and histograms in Prometheus's text format."""
         return Response(context.services.metrics.render(), media_type="text/plain; version=0.0.4")
 
-    refuse_unknown(api)
+    refuse_unknown(api, routers)
     install_error_handlers(api)
     described: dict[str, Any] = {}
 
@@ -71,7 +79,7 @@ def _describe(api: FastAPI) -> dict[str, Any]:
         title=api.title, version=api.version, description=api.description, routes=api.routes
     )
     _, definitions = models_json_schema(
-        [(body, "validation") for body in BODIES], ref_template="#/components/schemas/{model}"
+        [(body, "validation") for body in _BODIES], ref_template="#/components/schemas/{model}"
     )
     schemas = description.setdefault("components", {}).setdefault("schemas", {})
     schemas |= {**definitions["$defs"], "Error": _ERROR_SCHEMA}

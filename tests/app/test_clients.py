@@ -25,7 +25,12 @@ ENDPOINTS = {
     "/embed_image": ["image", "model", "engine"],
     "/embed_text": ["texts", "model", "engine"],
     "/list_models": [],
-}
+    "/search": [
+        "text", "image", "negative", "like", "gallery", "models", "engine", "top_k", "min_score",
+        "caption_contains", "hide_duplicates", "thumbnails",
+    ],
+    "/index_status": ["gallery"],
+}  # fmt: skip
 
 
 def test_the_openai_client_works_unchanged(server):

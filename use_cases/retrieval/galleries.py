@@ -62,6 +62,7 @@ class Galleries:
         self._get_engines = get_engines
         self._open: dict[str, _Gallery] = {}
         self._turn = asyncio.Semaphore(1)
+        self._changing = asyncio.Lock()
 
     def names(self) -> list[str]:
         """Return the names of all galleries, the shipped one first."""
@@ -118,24 +119,17 @@ class Galleries:
         clean_up = partial(_clean_up, files_folder)
         try:
             self._check_change(name)
-            gallery = await self._gallery(name, create=True)
-            if gallery.job is not None and not gallery.job.has_ended:
-                raise IndexBusyError(
-                    f"Images are being added to the gallery {name!r} already; wait until that has ended."
-                )
-            added = await asyncio.to_thread(files.count)
-            held = max((await asyncio.to_thread(_count, gallery.index)).values(), default=0)
-            if held + added > self.options.max_images:
-                raise InvalidInputError(
-                    f"The gallery {name!r} may have {self.options.max_images:,} images; it has {held:,}, and"
-                    f" these are {added:,}."
+            async with self._changing:  # of two requests at once one has to see the other's job
+                await self._check_room(name, files)
+                gallery = await self._gallery(name, create=True)
+                job = gallery.job = IndexJob(
+                    files, gallery.index, models, remove_missing=remove_missing, clean_up=clean_up
                 )
         except BaseException:
             await asyncio.to_thread(clean_up)
             raise
-        gallery.job = IndexJob(files, gallery.index, models, remove_missing=remove_missing, clean_up=clean_up)
-        gallery.job.start(self._turn, self._get_engines)
-        return gallery.job
+        job.start(self._turn, self._get_engines)
+        return job
 
     async def add_demo(self, models: Sequence[str]) -> IndexJob:
         """Begin to bring the shipped gallery up to date; what is there already costs no embedding."""
@@ -191,15 +185,30 @@ class Galleries:
         """Stop all jobs; what was committed stays."""
         await asyncio.gather(*(each.job.cancel() for each in self._open.values() if each.job))
 
+    async def _check_room(self, name: str, files: ImageFiles) -> None:
+        """Refuse what a gallery, or another gallery, has no room for."""
+        names = await asyncio.to_thread(self.names)
+        if name not in names and len(names) > self.options.max_galleries:
+            raise InvalidInputError(
+                f"There are {self.options.max_galleries} galleries already; remove one first."
+            )
+        status = await self.status(name) if name in names else GalleryStatus(name, {}, None)
+        if status.job is not None and not status.job.has_ended:
+            raise IndexBusyError(
+                f"Images are being added to the gallery {name!r} already; wait until that has ended."
+            )
+        added, held = await asyncio.to_thread(files.count), max(status.images.values(), default=0)
+        if held + added > self.options.max_images:
+            raise InvalidInputError(
+                f"The gallery {name!r} may have {self.options.max_images:,} images; it has {held:,}, and"
+                f" these are {added:,}."
+            )
+
     async def _gallery(self, name: str, *, create: bool = False) -> _Gallery:
         if name not in self._open:
             names = await asyncio.to_thread(self.names)
             if name not in names and not create:
                 raise UnknownIndexError(f"There is no gallery {name[:80]!r}; there are {', '.join(names)}.")
-            if name not in names and len(names) > self.options.max_galleries:
-                raise InvalidInputError(
-                    f"There are {self.options.max_galleries} galleries already; remove one first."
-                )
             index = await asyncio.to_thread(ImageIndex, self.options.root / name, create=True)
             self._open.setdefault(name, _Gallery(index))  # another request may have been faster
         return self._open[name]

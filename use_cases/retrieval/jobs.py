@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Literal, TypeAlias
 
-from engines.errors import EngineError
+from engines.errors import EngineError, InferenceError
 from engines.pool import PooledEngine
 from use_cases.retrieval.image_index import ImageIndex
 from use_cases.retrieval.ingest import add_images
@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 JobState: TypeAlias = Literal["waiting", "running", "done", "failed", "cancelled"]
 GetEngines: TypeAlias = Callable[[Sequence[str]], Awaitable[Sequence[PooledEngine]]]
+_BUG = InferenceError("It failed inside the server, whose log says why.")
 
 
 class IndexJob:
@@ -42,7 +43,7 @@ class IndexJob:
             clean_up: called in a thread when it has ended, however that was.
         """
         self.state: JobState = "waiting"
-        self.error = ""  # one sentence when it failed
+        self.failure: EngineError | None = None  # why it failed
         self.models = tuple(models)
         self.progress = IngestProgress()
         self._files = files
@@ -50,6 +51,11 @@ class IndexJob:
         self._remove_missing = remove_missing
         self._clean_up = clean_up
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def error(self) -> str:
+        """Return one sentence when it failed."""
+        return str(self.failure or "")
 
     @property
     def has_ended(self) -> bool:
@@ -89,10 +95,10 @@ class IndexJob:
             self.state = "cancelled"
             raise
         except EngineError as error:
-            self.state, self.error = "failed", str(error)
+            self.state, self.failure = "failed", error
         except Exception:
             logger.exception("An index job failed")
-            self.state, self.error = "failed", "It failed inside the server, whose log says why."
+            self.state, self.failure = "failed", _BUG
         finally:
             await self._end()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Literal, NamedTuple, TypeAlias
@@ -115,15 +114,6 @@ async def search_images(pooled: PooledEngine, table: ImageTable, query: ImageQue
         truncated=any(texts.truncated),
         timings_ms=add_up([own_ms, texts.timings_ms, images.timings_ms]),
     )
-
-
-async def search_all(
-    pooled: PooledEngine, table: ImageTable, queries: Sequence[ImageQuery]
-) -> list[SearchAnswer]:
-    """Answer several queries; takes and raises what `search_images` does."""
-    for query in queries:
-        check_query(query)
-    return list(await asyncio.gather(*(search_images(pooled, table, query) for query in queries)))
 
 
 def _find(table: ImageTable, query: ImageQuery, direction: NDArray[np.float32]) -> _Found:

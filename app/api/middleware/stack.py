@@ -35,7 +35,7 @@ def add_middleware(api: FastAPI, settings: Settings, metrics: Metrics) -> None:
         api.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["authorization", "content-type", "x-api-key", "x-request-id", "x-request-timeout"],
             expose_headers=["X-Request-ID", "Server-Timing", "Retry-After"],
         )

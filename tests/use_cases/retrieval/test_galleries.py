@@ -90,6 +90,14 @@ async def test_a_second_job_for_a_gallery_is_refused_and_for_another_waits(galle
     assert (first.state, second.state) == ("done", "done")
 
 
+async def test_of_two_requests_at_once_one_is_refused(galleries, colours):
+    adding = (galleries.add("one", colours, MODELS) for _ in range(2))
+    first, second = await asyncio.gather(*adding, return_exceptions=True)
+    assert isinstance(second, IndexBusyError)
+    await first.wait()
+    assert first.state == "done"
+
+
 async def test_a_job_can_be_cancelled_and_its_files_are_removed(galleries, colours, pool, tmp_path):
     await pool.get("colours")
     release = hold_back(pool)
@@ -178,6 +186,9 @@ async def test_there_are_limits(tmp_path, pool, colours):
         await galleries.add("one", colours, MODELS)
     with pytest.raises(InvalidInputError, match="There are 1 galleries already"):
         await galleries.add("two", colours, MODELS)
+    crowded = make_galleries(tmp_path, pool, max_images=2)
+    with pytest.raises(InvalidInputError, match="may have 2 images; it has 0"):
+        await crowded.add("two", colours, MODELS)
     assert galleries.names() == ["demo", "one"]
 
 

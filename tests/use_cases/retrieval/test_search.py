@@ -1,7 +1,6 @@
 """Searching an index: by text, by image, by both, away from something, and from an image to texts."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ from use_cases.retrieval.filters import ImageFilter
 from use_cases.retrieval.image_index import ImageIndex
 from use_cases.retrieval.ingest import add_images
 from use_cases.retrieval.query import ImageQuery
-from use_cases.retrieval.search import search_all, search_images
+from use_cases.retrieval.search import search_images
 from use_cases.retrieval.sources import Folder
 from use_cases.retrieval.text_search import search_texts
 from use_cases.timings import STAGES
@@ -155,19 +154,6 @@ async def test_an_image_and_an_id_together_are_refused(found, tmp_path):
     image = SourceImage.read(save_image(tmp_path / "query.png", BLUE))
     with pytest.raises(InvalidInputError, match="not both"):
         await found(image=image, like="red.png")
-
-
-async def test_several_queries_are_answered_in_their_order(tmp_path):
-    async with colour_engine() as pooled:
-        index = ImageIndex(tmp_path / "index", create=True)
-        await add_images(Folder(save_colours(tmp_path / "in")), index, [pooled])
-        queries = [ImageQuery(text=text, top_k=1) for text in ("red", "blue", "green")]
-        answers = await search_all(pooled, index.table(pooled.engine.spec), queries)
-        assert [ids(answer) for answer in answers] == [["red.png"], ["blue.png"], ["green.png"]]
-        with pytest.raises(InvalidInputError):
-            await search_all(
-                pooled, index.table(pooled.engine.spec), [*queries, replace(queries[0], text="")]
-            )
 
 
 async def test_texts_are_ranked_for_an_image(tmp_path):

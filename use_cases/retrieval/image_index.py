@@ -65,13 +65,13 @@ class ImageIndex:
         Raises:
             IndexStorageError: when they cannot be read.
         """
-        tables = [self._wrap(name) for name in self._names()]
+        tables = [self._wrap(name) for name in self._names() if self._exists(name)]
         facts = [facts_in(table.schema) for table in tables]
         return {str(each["model"]): table for each, table in zip(facts, tables, strict=True) if each}
 
     def has(self, spec: ModelSpec) -> bool:
         """Tell whether it has embeddings of a model, in whatever state."""
-        return _table_name(spec) in self._names()
+        return self._exists(_table_name(spec))
 
     def table(self, spec: ModelSpec, *, create: bool = False) -> ImageTable:
         """Return a model's table.
@@ -105,7 +105,7 @@ class ImageIndex:
 
     def _open(self, spec: ModelSpec, create: bool) -> ImageTable:
         name = _table_name(spec)
-        if name not in self._names():
+        if not self._exists(name):
             if not create:
                 raise UnknownIndexError(self._what_is_missing(spec))
             with storage_errors("made"):
@@ -124,6 +124,17 @@ class ImageIndex:
     def _handle(self, name: str) -> Table:
         with storage_errors("opened"):
             return self._database.open_table(name)
+
+    def _exists(self, name: str) -> bool:
+        """Tell whether a table can be opened; one that is being made, or whose making was killed, cannot."""
+        with storage_errors("opened"):
+            try:
+                self._database.open_table(name)
+            except ValueError as error:
+                if "was not found" in str(error):
+                    return False
+                raise
+        return True
 
     def _lock_file(self, name: str) -> Path | None:
         return self.folder and self.folder / f"{name}.lock"

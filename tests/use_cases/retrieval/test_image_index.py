@@ -196,6 +196,19 @@ def test_dropping_a_model_leaves_the_others(table, tmp_path):
     assert len(index.table(stored_spec(), create=True)) == 0
 
 
+def test_a_table_whose_making_was_killed_is_made_again(tmp_path):
+    ImageIndex(tmp_path, create=True).table(stored_spec(), create=True)
+    (folder,) = tmp_path.glob("*.lance")
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    index = ImageIndex(tmp_path)
+    assert index.models == []
+    assert not index.has(stored_spec())
+    with pytest.raises(UnknownIndexError, match="add images"):
+        index.table(stored_spec())
+    assert len(index.table(stored_spec(), create=True)) == 0
+
+
 def test_a_damaged_table_is_one_sentence(table, tmp_path):
     for file in tmp_path.glob("*.lance/data/*"):
         file.write_bytes(b"not a table")

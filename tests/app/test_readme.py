@@ -62,3 +62,17 @@ def test_the_openai_example_finds_the_cat(server):
         [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "True"
+
+
+def test_the_gallery_example_finds_the_picture(server):
+    commands = block("bash", "/v1/index").replace("http://127.0.0.1:7860", server).splitlines()
+    fill, search = (
+        json.loads(
+            subprocess.run(
+                shlex.split(command), cwd=PROJECT, capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for command in commands
+    )
+    assert fill["job"]["added"] == 1
+    assert search["data"][0]["results"][0]["hits"][0]["id"] == "cat.jpg"

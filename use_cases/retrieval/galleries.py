@@ -135,7 +135,9 @@ class Galleries:
         """Begin to bring the shipped gallery up to date; what is there already costs no embedding."""
         gallery = await self._gallery(DEMO)
         if gallery.job is None or gallery.job.has_ended:
-            gallery.job = IndexJob(DemoGallery(), gallery.index, models, remove_missing=True)
+            gallery.job = IndexJob(
+                DemoGallery(), gallery.index, models, remove_missing=True, drop_outdated=True
+            )
             gallery.job.start(self._turn, self._get_engines)
         return gallery.job
 

@@ -90,6 +90,20 @@ class ImageIndex:
                 self._tables[spec] = self._open(spec, create)
             return self._tables[spec]
 
+    def drop_outdated(self, spec: ModelSpec) -> None:
+        """Remove a model's table if it was built with another state of the model.
+
+        Raises:
+            IndexBusyError: when somebody is adding images to it.
+            IndexStorageError: when that fails.
+        """
+        try:
+            self.table(spec)
+        except UnknownIndexError:
+            pass
+        except IndexMismatchError:
+            self.drop(spec)
+
     def drop(self, spec: ModelSpec) -> None:
         """Remove a model's table, whatever state it is in.
 
@@ -114,7 +128,7 @@ class ImageIndex:
         if facts_in(table.schema) != model_facts(spec):
             raise IndexMismatchError(
                 f"The index was built with another state of {spec.name}, whose embeddings cannot be compared"
-                " with today's; build it again, with --rebuild on the command line."
+                " with today's; remove it and add its images again, or build it with --rebuild."
             )
         return table
 

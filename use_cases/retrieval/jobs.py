@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal, TypeAlias
 
 from engines.errors import EngineError, InferenceError
 from engines.pool import PooledEngine
+from engines.worker.background import in_background
 from use_cases.retrieval.image_index import ImageIndex
 from use_cases.retrieval.ingest import add_images
 from use_cases.retrieval.progress import IngestProgress
@@ -31,6 +32,7 @@ class IndexJob:
         models: Sequence[str],
         *,
         remove_missing: bool = False,
+        drop_outdated: bool = False,
         clean_up: Callable[[], None] | None = None,
     ) -> None:
         """Describe a job.
@@ -40,6 +42,7 @@ class IndexJob:
             index: where they go.
             models: whose embeddings are wanted.
             remove_missing: see `add_images`.
+            drop_outdated: throw away what was embedded with another state of a model, instead of failing.
             clean_up: called in a thread when it has ended, however that was.
         """
         self.state: JobState = "waiting"
@@ -49,6 +52,7 @@ class IndexJob:
         self._files = files
         self._index = index
         self._remove_missing = remove_missing
+        self._drop_outdated = drop_outdated
         self._clean_up = clean_up
         self._task: asyncio.Task[None] | None = None
 
@@ -106,7 +110,10 @@ class IndexJob:
         if self._clean_up is not None:
             await asyncio.to_thread(self._clean_up)
 
-    def _add(self, engines: Sequence[PooledEngine]) -> Coroutine[Any, Any, IngestProgress]:
-        return add_images(
+    async def _add(self, engines: Sequence[PooledEngine]) -> None:
+        if self._drop_outdated:
+            for pooled in engines:
+                await in_background(self._index.drop_outdated, pooled.engine.spec)
+        await add_images(
             self._files, self._index, engines, self.progress, remove_missing=self._remove_missing
         )

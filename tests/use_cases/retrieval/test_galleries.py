@@ -76,6 +76,19 @@ async def test_the_shipped_gallery_is_built_once(galleries):
     assert (again.progress.added, again.progress.unchanged) == (0, job.progress.total)
 
 
+async def test_the_shipped_gallery_is_built_anew_for_another_state_of_a_model(galleries, pool):
+    await (await galleries.add_demo(MODELS)).wait()
+    pool.running.clear()
+    pool.specs["colours"] = replace(stored_spec(), image_size=16, prompt_templates=())
+    (stored_spec().folder / "weights").write_bytes(b"others")
+    try:
+        job = await galleries.add_demo(MODELS)
+        await job.wait()
+    finally:
+        (stored_spec().folder / "weights").unlink()
+    assert (job.state, job.progress.added) == ("done", job.progress.total)
+
+
 async def test_a_second_job_for_a_gallery_is_refused_and_for_another_waits(galleries, colours, pool):
     await pool.get("colours")
     release = hold_back(pool)

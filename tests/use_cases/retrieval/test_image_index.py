@@ -159,6 +159,15 @@ def test_another_process_sees_what_was_written(table, tmp_path):
     assert "{'colours': 50}" in subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
 
 
+def test_an_address_is_an_index_as_a_folder_is(tmp_path):
+    address = f"file://{tmp_path}/index"
+    table = ImageIndex(address, create=True).table(stored_spec(), create=True)
+    with table.writing():
+        table.add([record("a")], unit_rows(1))
+    assert ImageIndex(address).models == ["colours"]
+    assert len(ImageIndex(tmp_path / "index").table(stored_spec())) == 1
+
+
 def test_only_one_may_write(table, tmp_path):
     other = ImageIndex(tmp_path).table(stored_spec())
     with table.writing():
@@ -171,7 +180,7 @@ def test_only_one_may_write(table, tmp_path):
 
 
 def test_an_index_of_another_state_of_the_model_is_refused(table, tmp_path):
-    with pytest.raises(IndexMismatchError, match="build it again"):
+    with pytest.raises(IndexMismatchError, match="add its images again"):
         ImageIndex(tmp_path).table(replace(stored_spec(), dim=4))
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gradio as gr
 
 from app.services import Services
-from app.ui import engine_choice, result_cards
+from app.ui import engine_choice, result_cards, search_tab
 from app.ui.endpoints import build_endpoints
+from app.ui.search_endpoints import build_search_endpoints
 from app.ui.zero_shot_tab import build_zero_shot_tab
 
 TITLE = "SigLIP-as-Server"
@@ -14,7 +15,7 @@ INTRODUCTION = f"""
 # {TITLE}
 Ask SigLIP and CLIP which of your words fit a picture, on an ordinary CPU, and see how they differ.
 """
-CSS = result_cards.CSS + engine_choice.CSS
+CSS = result_cards.CSS + engine_choice.CSS + search_tab.CSS
 THEME = gr.themes.Soft()
 
 
@@ -25,7 +26,9 @@ def build_demo(services: Services) -> gr.Blocks:
         gr.Markdown(INTRODUCTION)
         with gr.Tabs():
             build_zero_shot_tab(services)
+            search_tab.build_search_tab(services)
         build_endpoints(services)
+        build_search_endpoints(services)
     # Handlers are asynchronous and the batcher bounds the work: Gradio must not serialise them.
     demo.queue(default_concurrency_limit=None, max_size=256)
     return demo

@@ -1,0 +1,104 @@
+"""What the search tab does with galleries: list them, fill them, say how far that is, remove them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.services import Services
+from app.ui.errors import shows_errors
+from app.ui.search_html import escape
+from app.ui.search_progress import render_status
+from app.ui.search_uploads import as_uploads, dropped_files, named_folder
+from app.ui.uploads import as_names, as_text
+from engines.errors import InvalidInputError
+from use_cases.retrieval.demo_gallery import DEMO
+from use_cases.retrieval.galleries import GalleryStatus
+from use_cases.retrieval.sources import ImageFiles
+
+# What is seen of a gallery: its status, whether to look again, whether it can be stopped.
+Watched = tuple[Any, Any, Any]
+_NOTHING = ("", gr.update(active=False), gr.update(visible=False))
+
+
+class GalleryHandlers:
+    """The handlers of the events about galleries."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._galleries = services.galleries
+
+    @shows_errors
+    async def on_watch(self, gallery: Any) -> Watched:
+        """Return how far a gallery has been filled; looked at again and again while that goes on."""
+        return await self._watched(as_text("gallery", gallery))
+
+    @shows_errors
+    async def on_open(self, gallery: Any) -> tuple[Any, Any, Any, Any]:
+        """Return the galleries that there are now, the chosen one if it still is, and its status."""
+        names, chosen = self._galleries.names(), as_text("gallery", gallery)
+        chosen = chosen if chosen in names else DEMO
+        return gr.update(choices=names, value=chosen), *await self._watched(chosen)
+
+    @shows_errors
+    async def on_add(self, name: Any, uploads: Any, folder: Any, models: Any) -> tuple[Any, ...]:
+        """Begin to add images; return the galleries, with that one chosen, its status, and empty fields."""
+        name, folder = as_text("gallery", name).strip(), as_text("folder", folder).strip()
+        chosen = as_names("models", models)
+        unknown = [model for model in chosen if model not in self._services.models]
+        if unknown or not chosen:
+            raise InvalidInputError(
+                f"Choose at least one of the models {', '.join(self._services.models)} to embed the images."
+            )
+        files, files_folder = await asyncio.to_thread(self._files, as_uploads(uploads), folder)
+        await self._galleries.add(name, files, chosen, files_folder=files_folder)
+        names = await asyncio.to_thread(self._galleries.names)
+        return gr.update(choices=names, value=name), *await self._watched(name), None, ""
+
+    @shows_errors
+    async def on_cancel(self, gallery: Any) -> Watched:
+        """Stop filling a gallery."""
+        name = as_text("gallery", gallery)
+        await self._galleries.cancel(name)
+        return await self._watched(name)
+
+    @shows_errors
+    async def on_ask(self, gallery: Any) -> tuple[Any, str]:
+        """Return the question before a gallery is removed, with how much would be lost."""
+        name = as_text("gallery", gallery)
+        if name == DEMO:
+            raise InvalidInputError("The shipped gallery stays; choose one of your own above to remove it.")
+        images = max((await self._galleries.status(name)).images.values(), default=0)
+        question = f"Remove the gallery <b>{escape(name)}</b> with its {images:,} images from this server?"
+        return gr.update(visible=True), f"<p>{question} Your own files stay where they are.</p>"
+
+    @shows_errors
+    async def on_remove(self, gallery: Any) -> tuple[Any, ...]:
+        """Remove a gallery; return the others, their status, and hide the question."""
+        await self._galleries.drop(as_text("gallery", gallery))
+        names = await asyncio.to_thread(self._galleries.names)
+        return gr.update(choices=names, value=DEMO), *await self._watched(DEMO), gr.update(visible=False)
+
+    async def _watched(self, gallery: str) -> Watched:
+        if gallery not in await asyncio.to_thread(self._galleries.names):
+            return _NOTHING  # somebody else removed it
+        status = await self._galleries.status(gallery)
+        running = status.job is not None and not status.job.has_ended
+        may_stop = running and gallery != DEMO and self._services.gallery_options.may_change
+        look_again = running or _is_still_to_come(status)
+        return render_status(status), gr.update(active=look_again), gr.update(visible=may_stop)
+
+    def _files(self, uploads: list[Any], folder: str) -> tuple[ImageFiles, Path | None]:
+        if uploads and folder:
+            raise InvalidInputError("Drop files or name a folder, one at a time.")
+        if folder:
+            return named_folder(folder, self._services.gallery_options.folders), None
+        return dropped_files(uploads)
+
+
+def _is_still_to_come(status: GalleryStatus) -> bool:
+    """Tell whether the shipped gallery will be filled once the models are ready."""
+    return status.name == DEMO and status.job is None and not any(status.images.values())

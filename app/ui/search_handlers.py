@@ -1,0 +1,184 @@
+"""What the search tab does: ask each model about a gallery, page through the answer, follow a click."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import gradio as gr
+
+from app.services import Services
+from app.ui.engine_choice import render_qualities, render_waiting
+from app.ui.errors import shows_errors, streams_errors
+from app.ui.search_cards import EMPTY_STATE, Answer, render_answers
+from app.ui.search_question import IMAGES, SearchQuestion, as_number, event_text
+from app.ui.uploads import as_names, as_text
+from engines.errors import EngineError, InvalidInputError
+from engines.pool import PooledEngine
+from engines.preparation.source import SourceImage
+from use_cases.images import read_image
+from use_cases.retrieval.errors import IndexMismatchError, UnknownIndexError
+from use_cases.retrieval.image_table import ImageTable
+from use_cases.retrieval.records import ImageRecord
+from use_cases.retrieval.search import SearchAnswer, search_images
+from use_cases.retrieval.text_search import TextAnswer, search_texts
+from use_cases.zero_shot import min_image_side
+
+# What a search shows: the results, its offset, and the row, back and forward of the pages.
+Shown = tuple[Any, Any, Any, Any, Any]
+_SAME_PAGES = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
+_NO_PAGES = (0, gr.update(visible=False), gr.skip(), gr.skip())
+_STOCKING = "The gallery is being filled; its images are found as soon as they are in it."
+
+
+class SearchHandlers:
+    """The handlers of the tab's events, around the shared engines and galleries."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    @streams_errors
+    async def on_search(self, *values: Any) -> AsyncIterator[Shown]:
+        """Yield the first page of results; how long it has waited while engines are loaded."""
+        async for shown in self._run(SearchQuestion.of(values), 0):
+            yield shown
+
+    @streams_errors
+    async def on_next(self, offset: Any, *values: Any) -> AsyncIterator[Shown]:
+        """Yield the page after the one that begins at an offset."""
+        question = SearchQuestion.of(values)
+        async for shown in self._run(question, _offset(offset) + question.page_size):
+            yield shown
+
+    @streams_errors
+    async def on_previous(self, offset: Any, *values: Any) -> AsyncIterator[Shown]:
+        """Yield the page before the one that begins at an offset."""
+        question = SearchQuestion.of(values)
+        async for shown in self._run(question, max(_offset(offset) - question.page_size, 0)):
+            yield shown
+
+    @streams_errors
+    async def on_change(self, *values: Any) -> AsyncIterator[Shown]:
+        """Do what `on_search` does when there is still something to look for; else show how to begin."""
+        question = SearchQuestion.of(values)
+        if not question.has_query:
+            yield EMPTY_STATE, *_NO_PAGES
+            return
+        async for shown in self._run(question, 0):
+            yield shown
+
+    @shows_errors
+    async def on_pick(self, event: gr.EventData) -> tuple[str, str, str, None, str]:
+        """Return mode, text, "not", upload and id of the query that a click on a result stands for."""
+        return IMAGES, event_text(event, "text"), "", None, event_text(event, "id")
+
+    @shows_errors
+    async def on_engine(self, models: Any, engine: Any) -> str:
+        """Return how close the chosen engine is to float32, as HTML."""
+        names, engine = as_names("models", models), as_text("engine", engine)
+        return render_qualities(await self._services.qualities(names or self._services.models, engine))
+
+    async def _run(self, question: SearchQuestion, offset: int) -> AsyncIterator[Shown]:
+        start_s = time.monotonic()
+        waiting = await self._services.not_ready(*question.chosen)
+        answering = asyncio.ensure_future(self._answer(question, offset))
+        try:
+            while waiting and not (await asyncio.wait({answering}, timeout=1))[0]:
+                yield render_waiting(waiting, time.monotonic() - start_s), *_SAME_PAGES
+            yield await answering
+        except EngineError:
+            if waiting:
+                yield EMPTY_STATE, *_NO_PAGES  # in place of a note that would wait for ever
+            raise
+        finally:
+            answering.cancel()  # of no effect when it has answered
+
+    async def _answer(self, question: SearchQuestion, offset: int) -> Shown:
+        with self._services.metrics.request("page", "search"):
+            pooled, failing = await self._services.passing_engines(*question.chosen)
+            pooled.sort(key=lambda each: self._services.models.index(each.engine.spec.name))
+            image = await self._image(question, pooled)
+            answers: dict[str, Answer] = {}
+            liked: ImageRecord | None = None
+            found = await asyncio.gather(*(self._ask(each, question, image, offset) for each in pooled))
+            for each, (answer, record) in zip(pooled, found, strict=True):
+                answers[each.engine.spec.name] = answer
+                liked = liked or record
+        answers.update({model: str(error) for model, error in failing.items()})
+        return self._shown(question, offset, answers, liked)
+
+    async def _ask(
+        self, pooled: PooledEngine, question: SearchQuestion, image: SourceImage | None, offset: int
+    ) -> tuple[Answer, ImageRecord | None]:
+        """Return what one model found, and the image of the gallery that was searched by."""
+        try:
+            table = await self._services.galleries.table(question.gallery_name, pooled.engine.spec)
+            liked = await asyncio.to_thread(_liked, table, question) if question.liked and not image else None
+            answer: SearchAnswer | TextAnswer
+            if question.wants_texts:
+                answer = await self._find_texts(pooled, table, question, image, liked)
+            else:
+                answer = await search_images(pooled, table, question.query(image, offset))
+        except UnknownIndexError as error:
+            return await self._why_missing(question.gallery_name, str(error)), None
+        except IndexMismatchError as error:
+            return str(error), None
+        self._services.metrics.stages(pooled, answer.timings_ms)
+        if isinstance(answer, SearchAnswer) and not answer.total:
+            return await self._why_missing(question.gallery_name, answer.explanation), None
+        return answer, liked
+
+    async def _find_texts(
+        self,
+        pooled: PooledEngine,
+        table: ImageTable,
+        question: SearchQuestion,
+        image: SourceImage | None,
+        liked: ImageRecord | None,
+    ) -> TextAnswer:
+        if image is None and liked is not None:  # the index keeps no more of its images than that
+            side = min_image_side([pooled.engine.spec])
+            image = await read_image(liked.thumbnail, side, self._services.pool.worker.cache)
+        if image is None:
+            raise InvalidInputError(
+                "There is no image that the texts could fit; drop one, or click a result."
+            )
+        return await search_texts(pooled, image, question.candidates() or table, question.page_size)
+
+    async def _image(self, question: SearchQuestion, pooled: Sequence[PooledEngine]) -> SourceImage | None:
+        path = question.file()
+        if path is None:
+            return None
+        side = min_image_side([each.engine.spec for each in pooled])
+        return await read_image(path, side, self._services.pool.worker.cache)
+
+    async def _why_missing(self, gallery: str, reason: str) -> str:
+        if gallery not in await asyncio.to_thread(self._services.galleries.names):
+            return reason
+        job = (await self._services.galleries.status(gallery)).job
+        return reason if job is None or job.has_ended else _STOCKING
+
+    def _shown(
+        self, question: SearchQuestion, offset: int, answers: dict[str, Answer], liked: ImageRecord | None
+    ) -> Shown:
+        pages = [each for each in answers.values() if isinstance(each, SearchAnswer)]
+        more = any(len(each.hits) == question.page_size for each in pages)
+        more = more and offset + question.page_size < max(each.searched for each in pages)
+        return (
+            render_answers(answers, liked),
+            offset,
+            gr.update(visible=bool(offset) or more),
+            gr.update(interactive=offset > 0),
+            gr.update(interactive=more),
+        )
+
+
+def _offset(value: Any) -> int:
+    return int(as_number("offset", value))
+
+
+def _liked(table: ImageTable, question: SearchQuestion) -> ImageRecord | None:
+    records, _ = table.snapshot().find([question.liked])
+    return records[0] if records else None

@@ -19,7 +19,6 @@ from app.fast_gradio import skip_type_stubs
 from app.services import Services, build_services
 from app.settings import Settings, setting_problems
 from engines.errors import EngineError
-from engines.preparation.images import MAX_IMAGE_BYTES
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -55,7 +54,7 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         chores = [services.pool.keep_house()]
-        if settings.demo_gallery:
+        if services.gallery_options.builds_demo:
             chores.append(services.build_demo_gallery())
         tasks = [asyncio.get_running_loop().create_task(chore) for chore in chores]
         yield
@@ -89,7 +88,7 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
         theme=THEME,
         css=CSS,
         auth=settings.user_and_password,
-        max_file_size=MAX_IMAGE_BYTES,
+        max_file_size=int(settings.max_body_mb * 1e6),  # of archives; images have a limit of their own
         mcp_server=with_mcp,
         show_error=False,  # of bugs; what users can act on is a gr.Error, which is always shown
     )

@@ -207,6 +207,7 @@ class Settings(BaseSettings):
             folders = (Path.home(),) if self._is_local else ()
         return GalleryOptions(
             root=self.index_dir or self.cache_dir / "indexes",
+            builds_demo=self.demo_gallery,
             may_change=may_change,
             folders=tuple(folder.expanduser().resolve() for folder in folders),
             max_galleries=self.max_galleries,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from app.ui.html_parts import escape
 from use_cases.zero_shot import Classification, LabelScore
 
 MAX_BARS = 20  # more labels than that are listed in the table only
@@ -69,8 +69,8 @@ def _card(result: Classification) -> str:
     if result.none_of_these is not None:
         bars.append(_bar("none of these", result.none_of_these, css_class="none"))
     return f"""
-<section class="card" aria-label="{_escape(result.model)}: {_escape(best.label)}">
-  <h3>{_escape(result.model)}</h3>
+<section class="card" aria-label="{escape(result.model)}: {escape(best.label)}">
+  <h3>{escape(result.model)}</h3>
   <p class="note">{EXPLANATIONS[result.score]}</p>
   <ol>{"".join(bars)}</ol>
   {_truncation_warning(result)}
@@ -81,9 +81,9 @@ def _card(result: Classification) -> str:
 
 def _failure(model: str, error: Exception) -> str:
     return f"""
-<section class="card" aria-label="{_escape(model)}: no answer">
-  <h3>{_escape(model)}</h3>
-  <p class="warning">⚠ {_escape(str(error))}</p>
+<section class="card" aria-label="{escape(model)}: no answer">
+  <h3>{escape(model)}</h3>
+  <p class="warning">⚠ {escape(str(error))}</p>
 </section>"""
 
 
@@ -91,7 +91,7 @@ def _bar(label: str, score: float, css_class: str = "label") -> str:
     percent = 100 * score
     return (
         f'<li class="{css_class}">'
-        f'<div class="row"><span>{_escape(label)}</span><span>{percent:.1f} %</span></div>'
+        f'<div class="row"><span>{escape(label)}</span><span>{percent:.1f} %</span></div>'
         f'<div class="track"><div class="fill" style="width: {percent:.1f}%"></div></div></li>'
     )
 
@@ -99,13 +99,13 @@ def _bar(label: str, score: float, css_class: str = "label") -> str:
 def _truncation_warning(result: Classification) -> str:
     if not result.truncated:
         return ""
-    labels = ", ".join(f"“{_escape(label[:40])}…”" for label in result.truncated[:3])
+    labels = ", ".join(f"“{escape(label[:40])}…”" for label in result.truncated[:3])
     return f'<p class="warning">⚠ Too long for the model, which read only the beginning: {labels}</p>'
 
 
 def _numbers(scores: Sequence[LabelScore]) -> str:
     rows = "".join(
-        f"<tr><td>{_escape(score.label)}</td><td>{score.cosine:.4f}</td><td>{score.logit:.2f}</td>"
+        f"<tr><td>{escape(score.label)}</td><td>{score.cosine:.4f}</td><td>{score.logit:.2f}</td>"
         f"<td>{score.score:.4f}</td></tr>"
         for score in scores
     )
@@ -123,10 +123,5 @@ def _stages(result: Classification) -> str:
     total_ms = sum(result.timings_ms.values())
     return (
         f'<div class="stages" title="milliseconds per stage"><strong>{total_ms:.0f} ms</strong>'
-        f"<span>{state}{labels}</span><span>{_escape(result.engine)}</span>{parts}</div>"
+        f"<span>{state}{labels}</span><span>{escape(result.engine)}</span>{parts}</div>"
     )
-
-
-def _escape(text: str) -> str:
-    """Escape a user's text for HTML, and for gr.HTML's templates, which evaluate ${...} and {{...}}."""
-    return html.escape(text).replace("$", "&#36;").replace("{", "&#123;")

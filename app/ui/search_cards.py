@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from app.ui.search_html import data_uri, escape, render_bar, render_note, render_score, render_stages
+from app.ui.html_parts import data_uri, escape, render_bar, render_note, render_score, render_stages
 from use_cases.retrieval.records import ImageRecord
 from use_cases.retrieval.search import ImageHit, SearchAnswer
 from use_cases.retrieval.text_search import TextAnswer, TextHit

@@ -10,13 +10,12 @@ import gradio as gr
 
 from app.services import Services
 from app.ui.errors import shows_errors
-from app.ui.search_html import escape
+from app.ui.html_parts import escape
 from app.ui.search_progress import render_status
 from app.ui.search_uploads import as_uploads, dropped_files, named_folder
 from app.ui.uploads import as_names, as_text
 from engines.errors import InvalidInputError
 from use_cases.retrieval.demo_gallery import DEMO
-from use_cases.retrieval.galleries import GalleryStatus
 from use_cases.retrieval.sources import ImageFiles
 
 # What is seen of a gallery: its status, whether to look again, whether it can be stopped.
@@ -88,7 +87,8 @@ class GalleryHandlers:
         status = await self._galleries.status(gallery)
         running = status.job is not None and not status.job.has_ended
         may_stop = running and gallery != DEMO and self._services.gallery_options.may_change
-        look_again = running or _is_still_to_come(status)
+        is_to_come = status.job is None and gallery == DEMO and self._services.gallery_options.builds_demo
+        look_again = running or is_to_come
         return render_status(status), gr.update(active=look_again), gr.update(visible=may_stop)
 
     def _files(self, uploads: list[Any], folder: str) -> tuple[ImageFiles, Path | None]:
@@ -97,8 +97,3 @@ class GalleryHandlers:
         if folder:
             return named_folder(folder, self._services.gallery_options.folders), None
         return dropped_files(uploads)
-
-
-def _is_still_to_come(status: GalleryStatus) -> bool:
-    """Tell whether the shipped gallery will be filled once the models are ready."""
-    return status.name == DEMO and status.job is None and not any(status.images.values())

@@ -16,7 +16,7 @@ import plotly
 
 from app.services import Services
 from app.ui.errors import shows_errors
-from app.ui.search_html import data_uri
+from app.ui.html_parts import data_uri
 from app.ui.uploads import as_text
 from engines.errors import EngineError
 from use_cases.retrieval.gallery_map import GalleryMap, GalleryMaps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.ui.search_html import escape
+from app.ui.html_parts import escape
 from use_cases.retrieval.demo_gallery import DEMO
 from use_cases.retrieval.galleries import GalleryStatus
 from use_cases.retrieval.jobs import IndexJob

@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parent.parent.parent / "app" / "ui" / "screenshots"
 
 
 def main(url: str) -> None:
-    """Classify the cat on a desktop and save the page."""
+    """Classify the cat and search the shipped gallery on a desktop, and save the pages."""
     FOLDER.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -24,6 +24,14 @@ def main(url: str) -> None:
         page.evaluate("scrollTo(0, 0)")  # an answer scrolls to itself
         page.wait_for_timeout(500)
         page.screenshot(path=FOLDER / "zero-shot.png")
+        page.get_by_role("tab", name="Search").click()
+        for _ in range(2):  # the second time warm
+            page.locator("#search-examples button").nth(2).click()
+            page.locator(".found button").first.wait_for()
+            page.wait_for_timeout(2000)
+        page.evaluate("scrollTo(0, 0)")
+        page.wait_for_timeout(500)
+        page.screenshot(path=FOLDER / "search.png")
         browser.close()
 
 

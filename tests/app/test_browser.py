@@ -1,47 +1,12 @@
 """The page in headless Chromium: examples, uploads, errors, phone width and dark mode."""
 
-import shutil
-
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
+from tests.app.chromium import NEEDS_CHROMIUM, WAIT_MS
 from tests.app.photos import photos
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.model,
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium"),
-]
-WAIT_MS = 60_000  # a busy machine may be slow; nothing waits longer than it must
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-
-
-@pytest.fixture
-def open_page(browser, server):
-    """Return a function that opens the app, by default on a desktop; pages must not log errors."""
-    contexts, errors = [], []
-
-    def open_page(width=1280, height=900, **options):
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(WAIT_MS)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(server)
-        expect(page.get_by_role("button", name="Classify")).to_be_visible(timeout=WAIT_MS)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert errors == []
+pytestmark = NEEDS_CHROMIUM
 
 
 def card(page, model):

@@ -7,14 +7,9 @@ from playwright.sync_api import expect
 
 from app.ui.search_form import EXAMPLES
 from engines.gallery import GALLERY_DIR
-from tests.app.test_browser import CHROMIUM, WAIT_MS, browser, open_page
+from tests.app.chromium import NEEDS_CHROMIUM, WAIT_MS
 
-__all__ = ["browser", "open_page"]  # fixtures
-pytestmark = [
-    pytest.mark.model,
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium"),
-]
+pytestmark = NEEDS_CHROMIUM
 PICTURES = [
     GALLERY_DIR / "images" / name
     for name in (

@@ -27,6 +27,7 @@ class GalleryOptions:
     """Where a server's galleries are, and what its clients may do with them."""
 
     root: Path  # one folder in it is one gallery; made when there is something to put into it
+    builds_demo: bool = False  # the shipped gallery is filled when the server starts
     may_change: bool = False  # clients may add and remove images and galleries
     folders: tuple[Path, ...] = ()  # of this machine: what lies below them may be added by name
     max_galleries: int = 20  # beside the shipped one

@@ -1,4 +1,4 @@
-"""Pieces of HTML that the search tab's parts share: escaped text, pictures, bars, a box with a sentence."""
+"""Pieces of HTML that the tabs share: escaped text, pictures, bars, a box with a sentence."""
 
 from __future__ import annotations
 

@@ -1,0 +1,13 @@
+"""Headless Chromium for the tests of the page."""
+
+import shutil
+
+import pytest
+
+CHROMIUM = shutil.which("chromium")
+NEEDS_CHROMIUM = [
+    pytest.mark.model,
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium"),
+]
+WAIT_MS = 60_000  # a busy machine may be slow; nothing waits longer than it must

@@ -13,7 +13,7 @@ from use_cases.load.inputs import NewTexts
 from use_cases.record_tables import render_record
 from use_cases.results import read_record, validate_record, write_record
 
-QUICK = ["--seconds", "0.2", "--clients", "1,3", "--rounds", "1"]
+QUICK = ["--seconds", "0.6", "--clients", "1,3", "--rounds", "1"]
 
 
 @pytest.fixture(autouse=True)

@@ -139,7 +139,7 @@ class Settings(BaseSettings):
     allow_indexing: bool | None = Field(
         default=None,
         description="let clients add and remove images and galleries; when unset, if only this machine can"
-        " reach the server, or it asks for a password or an API key",
+        " reach the server, or it asks for a password and API keys",
     )
     index_folders: Annotated[tuple[Path, ...] | None, NoDecode] = Field(
         default=None,
@@ -201,7 +201,8 @@ class Settings(BaseSettings):
         """Return where the galleries are, and what clients may do with them."""
         may_change = self.allow_indexing
         if may_change is None:
-            may_change = self._is_local or self.auth is not None or bool(self.api_keys)
+            # A password guards the page alone, keys the other doors: one without the other leaves one open.
+            may_change = self._is_local or (self.auth is not None and bool(self.api_keys))
         folders = self.index_folders
         if folders is None:
             folders = (Path.home(),) if self._is_local else ()
@@ -216,8 +217,8 @@ class Settings(BaseSettings):
 
     @property
     def _is_local(self) -> bool:
-        """Tell whether only this machine can reach the server."""
-        return self.host in ("127.0.0.1", "localhost", "::1")
+        """Tell whether only this machine can reach the server: a proxy before it lets others in."""
+        return not self.root_path and self.host in ("127.0.0.1", "localhost", "::1")
 
     @property
     def pool_limits(self) -> PoolLimits:

@@ -159,12 +159,12 @@ def _make_room(index: ImageIndex, specs: Sequence[ModelSpec], *, rebuild: bool) 
 def _tables(args: argparse.Namespace) -> dict[str, ImageTable]:
     """Return the tables that a command is about, by model."""
     tables = ImageIndex(args.index).tables()
+    if not tables:
+        raise UnknownIndexError(f"There are no images in {args.index!r} yet; add some first.")
     chosen = _chosen(args) or list(tables)
     for model in chosen:
         if model not in tables:
             raise UnknownIndexError(f"The index has no embeddings of {model!r}, but of {', '.join(tables)}.")
-    if not chosen:
-        raise UnknownIndexError(f"There are no images in {args.index!r} yet; add some first.")
     return {model: tables[model] for model in chosen}
 
 

@@ -59,3 +59,21 @@ def test_an_unknown_argument_is_refused_by_the_parser():
     with pytest.raises(SystemExit) as stop:
         main(["--prot", "1"])
     assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "may_change"),
+    [
+        ({}, True),
+        ({"root_path": "/behind/a/proxy"}, False),
+        ({"host": "0.0.0.0"}, False),
+        ({"host": "0.0.0.0", "auth": "user:password"}, False),
+        ({"host": "0.0.0.0", "api_keys": "0123456789abcdef"}, False),
+        ({"host": "0.0.0.0", "auth": "user:password", "api_keys": "0123456789abcdef"}, True),
+        ({"host": "0.0.0.0", "allow_indexing": True}, True),
+        ({"allow_indexing": False}, False),
+    ],
+)
+def test_galleries_may_be_changed_where_no_stranger_can(settings, may_change):
+    options = Settings(_env_file=None, **settings).gallery_options
+    assert options.may_change == may_change

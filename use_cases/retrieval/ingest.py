@@ -107,6 +107,7 @@ class _Ingestion:
         specs = [target.pooled.engine.spec for target in targets]
         self._min_side = max(min_image_side(specs), THUMBNAIL_SIDE)
         self._ids = ImageIds(files.source, self._lookup)
+        self._unusable: set[str] = set()  # files that are there, so nothing of them is missing
         self._reading = asyncio.Semaphore(_FILES_AT_ONCE)
         self._heavy = asyncio.Semaphore(_HEAVY_AT_ONCE)
 
@@ -133,7 +134,8 @@ class _Ingestion:
         """Remove what the source has no more; call it after `run`."""
         gone: set[str] = set()
         for target in self._targets:
-            missing = [id_ for id_ in target.table.ids_from(self._files.source) if id_ not in self._ids]
+            held = target.table.ids_from(self._files.source)
+            missing = [id_ for id_ in held if id_ not in self._ids and id_ not in self._unusable]
             target.table.remove(missing)
             gone.update(missing)
         self._progress.removed = len(gone)
@@ -158,6 +160,7 @@ class _Ingestion:
                     for target, replaces in wanted
                 ]
         except (InvalidInputError, InferenceError) as error:
+            self._unusable.add(file.id)
             self._progress.fail(file.id, str(error))
             return []
 

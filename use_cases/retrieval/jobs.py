@@ -49,7 +49,7 @@ class IndexJob:
         self.failure: EngineError | None = None  # why it failed
         self.models = tuple(models)
         self.progress = IngestProgress()
-        self._files = files
+        self._files: ImageFiles | None = files
         self._index = index
         self._remove_missing = remove_missing
         self._drop_outdated = drop_outdated
@@ -107,6 +107,7 @@ class IndexJob:
             await self._end()
 
     async def _end(self) -> None:
+        self._files = None  # an archive is open as long as somebody has it
         if self._clean_up is not None:
             await asyncio.to_thread(self._clean_up)
 
@@ -114,6 +115,7 @@ class IndexJob:
         if self._drop_outdated:
             for pooled in engines:
                 await in_background(self._index.drop_outdated, pooled.engine.spec)
+        assert self._files is not None
         await add_images(
             self._files, self._index, engines, self.progress, remove_missing=self._remove_missing
         )

@@ -101,8 +101,10 @@ class Folder:
             if (facts.st_dev, facts.st_ino) in seen:
                 continue
             seen.add((facts.st_dev, facts.st_ino))
-            yield from (Path(entry.path) for entry in entries if entry.is_file())
-            folders = [Path(entry.path) for entry in entries if entry.is_dir() and entry.name[:1] != "."]
+            yield from (Path(entry.path) for entry in entries if _leads_to(entry.is_file))
+            folders = [
+                Path(entry.path) for entry in entries if entry.name[:1] != "." and _leads_to(entry.is_dir)
+            ]
             pending += reversed(folders)
 
 
@@ -129,6 +131,14 @@ class FileList:
     def __iter__(self) -> Iterator[ImageFile]:
         for name, path in self._files:
             yield ImageFile(_readable(name), partial(_read_bytes, path), partial(_caption_beside, path))
+
+
+def _leads_to(is_kind: Callable[[], bool]) -> bool:
+    """Tell what an entry is; a link to itself, or to where nobody may look, is neither file nor folder."""
+    try:
+        return is_kind()
+    except OSError:
+        return False
 
 
 def is_image_name(name: str) -> bool:
@@ -160,6 +170,6 @@ def _read_bytes(path: Path) -> bytes:
 def _caption_beside(path: Path) -> str:
     beside = path.with_suffix(".txt")
     try:
-        return check_caption(beside.read_text("utf-8")) if beside.is_file() else ""
+        return check_caption(beside.read_text("utf-8-sig")) if beside.is_file() else ""
     except (OSError, UnicodeDecodeError):
         raise InvalidInputError(f"Its caption, {beside.name!r}, cannot be read as UTF-8 text.") from None

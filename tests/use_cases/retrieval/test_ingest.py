@@ -111,6 +111,16 @@ async def test_missing_files_are_removed_on_request_alone(tmp_path, index):
     assert ids_of(table_of(index)) == ["blue.png", "green.png", "white.png"]
 
 
+async def test_a_file_that_cannot_be_read_any_more_is_not_missing(tmp_path, index):
+    save_colours(tmp_path / "in")
+    await add(Folder(tmp_path / "in"), index)
+    (tmp_path / "in" / "red.png").write_bytes(b"damaged")
+    (tmp_path / "in" / "blue.txt").write_bytes(b"caf\xe9")
+    progress = await add(Folder(tmp_path / "in"), index, remove_missing=True)
+    assert (progress.num_failed, progress.removed) == (2, 0)
+    assert len(table_of(index)) == 3
+
+
 async def test_unusable_files_are_listed_and_do_not_stop_it(tmp_path, index):
     folder = save_colours(tmp_path / "in")
     (folder / "broken.jpg").write_bytes((folder / "red.png").read_bytes()[:60])

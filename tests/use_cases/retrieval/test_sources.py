@@ -56,6 +56,8 @@ def test_a_name_that_is_no_text_is_made_readable(tmp_path):
 def test_links_that_lead_back_are_followed_once(tmp_path):
     save_image(tmp_path / "in" / "a.png", RED)
     (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "itself").symlink_to(tmp_path / "in" / "itself")
+    (tmp_path / "in" / "itself.png").symlink_to(tmp_path / "in" / "itself.png")
     (tmp_path / "in" / "broken.png").symlink_to(tmp_path / "nothing.png")
     assert ids(Folder(tmp_path / "in")) == ["a.png"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from use_cases.retrieval.image_index import ImageIndex
 from use_cases.retrieval.image_table import ImageTable
 from use_cases.retrieval.jobs import GetEngines, IndexJob
 from use_cases.retrieval.sources import ImageFiles
+from use_cases.retrieval.storage import storage_errors
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -178,11 +180,19 @@ class Galleries:
             IndexNotAllowedError: when this server lets nobody change its galleries.
             InvalidInputError: when it is the shipped gallery.
             UnknownIndexError: when there is no such gallery.
+            IndexBusyError: when somebody has begun to add images again.
+            IndexStorageError: when it cannot be removed.
         """
         await self.cancel(name)
-        gallery = self._open.pop(name)
-        if gallery.index.folder is not None:
-            await asyncio.to_thread(shutil.rmtree, gallery.index.folder)
+        async with self._changing:  # of two requests at once the second finds nothing any more
+            gallery = await self._gallery(name)
+            if gallery.job is not None and not gallery.job.has_ended:
+                raise IndexBusyError(
+                    f"Images are being added to the gallery {name!r} again; stop that first."
+                )
+            del self._open[name]
+            if gallery.index.folder is not None:
+                await asyncio.to_thread(_remove_folder, gallery.index.folder)
 
     async def close(self) -> None:
         """Stop all jobs; what was committed stays."""
@@ -226,6 +236,12 @@ class Galleries:
                 f"A gallery cannot be called {name[:80]!r}; use lower-case letters, digits, - and _, at most"
                 " 63, and begin with a letter or digit."
             )
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove a gallery's folder at once, by another name, so that nobody sees half of it."""
+    with storage_errors("removed"):
+        shutil.rmtree(folder.rename(folder.with_name(f".removed-{folder.name}-{time.time_ns()}")))
 
 
 def _count(index: ImageIndex) -> dict[str, int]:

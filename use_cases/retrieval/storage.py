@@ -22,6 +22,7 @@ _KNOWN_REASONS = (
     "Disk quota exceeded",
 )
 
+_PATH = re.compile(r"\S*/\S+")  # is nobody's business who asks over the network; the log has it
 _RUST_SOURCE = re.compile(r",? \S+\.rs:\d+:\d+")  # where the database's own code found it
 
 
@@ -79,4 +80,4 @@ def _reason(error: Exception) -> str:
         if known in text:
             return known
     first = (text.splitlines() or [type(error).__name__])[0]
-    return _RUST_SOURCE.sub("", first)[:200].rstrip(".")
+    return _PATH.sub("", _RUST_SOURCE.sub("", first))[:200].rstrip(". :")

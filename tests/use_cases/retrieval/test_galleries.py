@@ -163,6 +163,14 @@ async def test_images_and_galleries_are_removed(galleries, colours):
         await galleries.status("one")
 
 
+async def test_of_two_removals_at_once_one_finds_nothing(galleries, colours):
+    await (await galleries.add("one", colours, MODELS)).wait()
+    done = await asyncio.gather(galleries.drop("one"), galleries.drop("one"), return_exceptions=True)
+    assert done[0] is None
+    assert isinstance(done[1], UnknownIndexError)
+    assert galleries.names() == ["demo"]
+
+
 @pytest.mark.parametrize("name", ["", "Über", "../out", "a/b", "a" * 64, ".hidden", "a b"])
 async def test_a_name_that_cannot_be_a_folder_is_refused(galleries, colours, name):
     with pytest.raises(InvalidInputError, match="cannot be called"):

@@ -221,8 +221,9 @@ def test_a_table_whose_making_was_killed_is_made_again(tmp_path):
 def test_a_damaged_table_is_one_sentence(table, tmp_path):
     for file in tmp_path.glob("*.lance/data/*"):
         file.write_bytes(b"not a table")
-    with pytest.raises(IndexStorageError, match="The index cannot be read"):
+    with pytest.raises(IndexStorageError, match="The index cannot be read") as caught:
         ImageIndex(tmp_path).table(stored_spec()).snapshot().nearest(unit_rows(1), 10)
+    assert "/" not in str(caught.value)
 
 
 def test_an_index_that_cannot_be_written_is_one_sentence(tmp_path):

@@ -6,9 +6,12 @@ import functools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
+from fastapi import Request
 from pydantic import BaseModel
 
+from app.api.errors import ApiError
 from app.api.items import ItemReader
 from app.services import Services
 from app.settings import Settings
@@ -42,11 +45,14 @@ class Context:
     max_images: int
     max_texts: int
     allow_urls: bool
+    cors_origins: tuple[str, ...]
 
     @classmethod
     def of(cls, settings: Settings, services: Services) -> Context:
         """Take the limits from the settings."""
-        return cls(services, settings.max_images, settings.max_texts, settings.allow_urls)
+        return cls(
+            services, settings.max_images, settings.max_texts, settings.allow_urls, settings.cors_origins
+        )
 
     def reader(self, pooled: Sequence[PooledEngine]) -> ItemReader:
         """Return a reader of images for some engines."""
@@ -57,6 +63,18 @@ class Context:
             min_side=min_image_side([each.engine.spec for each in pooled]),
             cache=self.services.pool.worker.cache,
         )
+
+    def refuse_other_sites(self, request: Request) -> None:
+        """Refuse a change that another site's page asks for: a browser sends a form there without asking.
+
+        Raises:
+            ApiError: 403 when the request comes from such a page.
+        """
+        origin = request.headers.get("origin", "")
+        own = urlsplit(origin).netloc == request.headers.get("host")
+        if origin and not own and origin not in self.cors_origins and "*" not in self.cors_origins:
+            message = "Pages of other sites may change nothing here, unless SIGLIP_CORS_ORIGINS names them."
+            raise ApiError(403, message, code="other_site")
 
     def counted(self, operation: str) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
         """Return a decorator that counts the requests that a route gets, and how they end."""

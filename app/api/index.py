@@ -48,6 +48,7 @@ def build_index_router(context: Context) -> APIRouter:
         `wait`, when all are added. If the request's time is over before that, adding goes on. What is in the
         gallery already is left alone; a file that cannot be used is listed with the reason.
         """
+        context.refuse_other_sites(request)
         if not services.gallery_options.may_change:  # before a large body is read
             raise IndexNotAllowedError("This server lets nobody change its galleries.")
         if content_type(request) != "multipart/form-data":
@@ -86,8 +87,9 @@ def build_index_router(context: Context) -> APIRouter:
         return gallery_json(await galleries.status(gallery))
 
     @router.post("/v1/index/{gallery}/cancel")
-    async def cancel(gallery: str) -> dict[str, Any]:
+    async def cancel(request: Request, gallery: str) -> dict[str, Any]:
         """Stop adding images; what is in the gallery by then stays."""
+        context.refuse_other_sites(request)
         await galleries.cancel(gallery)
         return gallery_json(await galleries.status(gallery))
 

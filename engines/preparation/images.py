@@ -145,7 +145,7 @@ def _read_file(path: Path) -> bytes:
             )
         return path.read_bytes()
     except OSError as error:
-        raise InvalidInputError(f"Cannot read the image {str(path)!r}: {error.strerror}.") from None
+        raise InvalidInputError(f"Cannot read the image {path.name!r}: {error.strerror}.") from None
 
 
 def _too_many_pixels(name: str, count: str) -> str:

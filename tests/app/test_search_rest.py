@@ -477,3 +477,11 @@ def test_a_closed_server_lets_nobody_change_its_galleries(tmp_path):
             assert "lets nobody change" in answer.json()["error"]["message"]
         assert api.get("/v1/index").json()["may_change"] is False
     assert not Path(tmp_path / "indexes" / "new").exists()
+
+
+@pytest.mark.parametrize("route", ["/v1/index", "/v1/index/demo/cancel"])
+def test_a_page_of_another_site_may_change_nothing(api, route):
+    answer = api.post(route, data={"gallery": "theirs"}, headers={"Origin": "http://elsewhere.example"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "other_site")
+    own = str(api.base_url).rstrip("/")
+    assert api.post(route, data={"gallery": "mine"}, headers={"Origin": own}).status_code != 403

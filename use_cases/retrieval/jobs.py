@@ -100,7 +100,7 @@ class IndexJob:
             raise
         except EngineError as error:
             self.state, self.failure = "failed", error
-        except Exception:
+        except Exception:  # nobody awaits the task: a bug has to show in the log and in the job's state
             logger.exception("An index job failed")
             self.state, self.failure = "failed", _BUG
         finally:

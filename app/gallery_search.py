@@ -10,9 +10,11 @@ from typing import Any, TypeAlias, TypeVar
 
 from app.services import Services
 from engines.errors import EngineError, InferenceError, InvalidInputError
+from engines.models import ModelSpec
 from engines.pool import PooledEngine
 from engines.preparation.source import SourceImage
-from use_cases.retrieval.errors import UnknownIndexError
+from use_cases.retrieval.demo_gallery import DEMO
+from use_cases.retrieval.errors import IndexBusyError, IndexMismatchError, UnknownIndexError
 from use_cases.retrieval.image_table import ImageTable
 from use_cases.retrieval.query import ImageQuery
 from use_cases.retrieval.search import SearchAnswer, search_images
@@ -25,6 +27,26 @@ Q = TypeVar("Q")
 Found: TypeAlias = SearchAnswer | TextAnswer | EngineError
 _AT_ONCE = 64  # queries, so that a batch fills engine calls but not the engine's queue
 _OF_ONE_QUERY = (InvalidInputError, InferenceError, UnknownIndexError)
+
+
+async def open_table(services: Services, gallery: str, spec: ModelSpec) -> ImageTable:
+    """Return a gallery's images as one model sees them.
+
+    Raises:
+        IndexBusyError: when the shipped gallery is being embedded anew, because the model has changed.
+        UnknownIndexError: when there is no such gallery, or it has nothing of that model.
+        IndexMismatchError: when another gallery was built with another state of the model.
+        IndexStorageError: when it cannot be read.
+    """
+    try:
+        return await services.galleries.table(gallery, spec)
+    except IndexMismatchError:
+        if gallery != DEMO:
+            raise
+        changed = f"{spec.name} has changed since it embedded the shipped gallery"
+        if services.gallery_options.builds_demo:
+            raise IndexBusyError(f"{changed}, which is embedded anew; ask again in a minute.") from None
+        raise UnknownIndexError(f"{changed}; start the server with SIGLIP_DEMO_GALLERY=true.") from None
 
 
 async def find_images(
@@ -101,7 +123,7 @@ async def _ask(find: Callable[[Q], Coroutine[Any, Any, A]], queries: Sequence[Q]
 
 async def _open_tables(services: Services, gallery: str, pooled: Sequence[PooledEngine]) -> list[ImageTable]:
     try:
-        return [await services.galleries.table(gallery, each.engine.spec) for each in pooled]
+        return [await open_table(services, gallery, each.engine.spec) for each in pooled]
     except UnknownIndexError:
         if note := await _building_note(services, gallery):
             raise UnknownIndexError(f"The gallery {gallery!r} has no images yet. {note}") from None

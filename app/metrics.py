@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from app.index_metrics import IndexMetrics
 from engines.errors import EngineError
 from engines.pool import EnginePool, PooledEngine
 
@@ -48,6 +49,8 @@ class Metrics:
             "siglip_http_responses", "HTTP answers, refusals too.", ["route", "status"],
             registry=self._registry,
         )  # fmt: skip
+        self.index = IndexMetrics()
+        self._registry.register(self.index)
         self._registry.register(_WorkerCollector(pool))
 
     @contextmanager

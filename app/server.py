@@ -71,8 +71,8 @@ class GracefulServer(uvicorn.Server):
 
     async def _end_streams(self) -> None:
         pool, metrics = self._services.pool, self._services.metrics
-        await self._services.galleries.close()  # nobody waits for an index; it goes on at the next start
-        await pool.drain(self._grace_s)
+        # Nobody waits for an index: its job is stopped, and goes on when somebody repeats it.
+        await asyncio.gather(pool.drain(self._grace_s), self._services.galleries.close())
         quiet = 0
         while quiet < _QUIET_S * _LOOKS_PER_S:
             await asyncio.sleep(1 / _LOOKS_PER_S)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from app.metrics import Metrics
 from app.settings import Settings
 from engines.checkpoints.registry import default_models
-from engines.errors import InvalidInputError, QualityGateError, UnknownModelError
+from engines.errors import EngineError, InvalidInputError, QualityGateError, UnknownModelError
 from engines.factory import EngineOptions
 from engines.health import EngineHealth
 from engines.loading import EngineKey
@@ -43,9 +43,10 @@ class Services:
 
     async def build_demo_gallery(self) -> None:
         """Begin to embed the shipped gallery for the offered models, once they are ready and at rest."""
-        await self.engines(self.models)
+        models = [model for model in self.models if await self._loads(model)]
         await asyncio.sleep(_REST_S)
-        await self.galleries.add_demo(self.models)
+        if models:
+            self.metrics.index.watch(await self.galleries.add_demo(models))
 
     async def close(self) -> None:
         """Stop what fills the galleries, then the engines."""
@@ -122,6 +123,15 @@ class Services:
         """
         keys = [await self.pool.key(model, engine or self.default_engine) for model in self._offered(models)]
         return {key: await self.pool.quality(key) for key in keys}
+
+    async def _loads(self, model: str) -> bool:
+        """Load a model's engine; return whether that worked."""
+        try:
+            await self.engine(model)
+        except EngineError as error:
+            logger.warning("The demo gallery is built without %s: %s", model, error)
+            return False
+        return True
 
     def _offered(self, models: Sequence[str]) -> list[str]:
         """Return the names, each once; a remote caller must not be able to name a folder."""

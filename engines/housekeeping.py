@@ -34,14 +34,15 @@ class PoolLimits:
 
 
 def too_many(engines: Mapping[K, BatchedEngine], limits: PoolLimits) -> list[K]:
-    """Return the engines to unload now, least recently used first; never one that has work.
+    """Return the engines to unload now, least recently used first; never one that has work or is kept.
 
     One engine at most goes for want of memory, because what that frees shows only afterwards; the
     last one stays, however large it is.
     """
     now_s = time.monotonic()
     by_age = sorted(engines, key=lambda key: engines[key].last_used_s)
-    unused_s = {key: now_s - engines[key].last_used_s for key in by_age if not engines[key].is_busy}
+    needed = {key for key, engine in engines.items() if engine.is_busy or engine.is_kept}
+    unused_s = {key: now_s - engines[key].last_used_s for key in by_age if key not in needed}
     idle = [key for key, age_s in unused_s.items() if age_s > limits.idle_unload_s > 0]
     if idle or not limits.memory_limit_mb or len(engines) < 2:
         return idle

@@ -46,12 +46,19 @@ class Context:
     max_texts: int
     allow_urls: bool
     cors_origins: tuple[str, ...]
+    page_may_change: bool  # galleries, where clients may at all
 
     @classmethod
     def of(cls, settings: Settings, services: Services) -> Context:
         """Take the limits from the settings."""
         return cls(
-            services, settings.max_images, settings.max_texts, settings.allow_urls, settings.cors_origins
+            services,
+            settings.max_images,
+            settings.max_texts,
+            settings.allow_urls,
+            settings.cors_origins,
+            # Keys do not guard the page, and what needs one here must not be possible there without.
+            page_may_change=not settings.api_keys or settings.auth is not None,
         )
 
     def reader(self, pooled: Sequence[PooledEngine]) -> ItemReader:

@@ -40,6 +40,7 @@ _STATUS: dict[type[EngineError], int] = {
     BackendUnavailableError: 503,
     EngineClosedError: 503,
 }
+_OUTDATED = "Send DELETE /v1/index/{gallery}, then POST /v1/index."  # what the error asks for, in this door
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 RETRY_AFTER_S = 1  # a batch of the slowest engine ends in about a second
 
@@ -75,6 +76,11 @@ def code_of(error: EngineError) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
 
 
+def sentence_of(error: EngineError) -> str:
+    """Return what an error says, with the requests that would help."""
+    return f"{error} {_OUTDATED}" if isinstance(error, IndexMismatchError) else str(error)
+
+
 class ApiError(Exception):
     """What is wrong with a request as HTTP sees it; the handler turns it into an answer."""
 
@@ -92,7 +98,7 @@ def install_error_handlers(api: FastAPI) -> None:
 
     async def on_engine_error(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, EngineError)
-        return error_response(status_of(error), str(error), code=code_of(error))
+        return error_response(status_of(error), sentence_of(error), code=code_of(error))
 
     api.add_exception_handler(ApiError, on_api_error)
     api.add_exception_handler(EngineError, on_engine_error)

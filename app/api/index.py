@@ -11,17 +11,18 @@ from starlette.responses import JSONResponse
 
 from app.api.bodies import check_body, content_type, open_form
 from app.api.context import Context
-from app.api.errors import ApiError, code_of, error_body, status_of
+from app.api.errors import ApiError, code_of, error_body, sentence_of, status_of
 from app.api.schemas_search import IndexBody
 from app.api.uploads import is_zip, store_uploads
 from app.gallery_answers import gallery_json
 from engines.errors import EngineError
 from use_cases.retrieval.errors import IndexNotAllowedError
+from use_cases.retrieval.galleries import GalleryStatus
 
 _PROBLEMS = {
     403: "this server lets nobody change its galleries",
     404: "unknown gallery, image or model",
-    409: "images are being added to the gallery already",
+    409: "images are being added to the gallery already, or it was built with another state of a model",
 }
 
 
@@ -72,6 +73,7 @@ def build_index_router(context: Context) -> APIRouter:
                 remove_missing=body.remove_missing,
                 files_folder=stored.folder,
             )
+            services.metrics.index.watch(job)
         finally:
             await form.close()
         if body.wait:
@@ -79,19 +81,19 @@ def build_index_router(context: Context) -> APIRouter:
             if job.failure is not None:
                 raise job.failure
         status = await galleries.status(body.gallery)
-        return JSONResponse(gallery_json(status), 200 if body.wait else 202)
+        return JSONResponse(_described(status), 200 if body.wait else 202)
 
     @router.get("/v1/index/{gallery}")
     async def gallery(gallery: str) -> dict[str, Any]:
         """Describe a gallery: its images by model, and the last job, with what could not be added."""
-        return gallery_json(await galleries.status(gallery))
+        return _described(await galleries.status(gallery))
 
     @router.post("/v1/index/{gallery}/cancel")
     async def cancel(request: Request, gallery: str) -> dict[str, Any]:
         """Stop adding images; what is in the gallery by then stays."""
         context.refuse_other_sites(request)
         await galleries.cancel(gallery)
-        return gallery_json(await galleries.status(gallery))
+        return _described(await galleries.status(gallery))
 
     @router.delete("/v1/index/{gallery}")
     async def drop(gallery: str) -> dict[str, Any]:
@@ -102,7 +104,7 @@ def build_index_router(context: Context) -> APIRouter:
     @router.delete("/v1/index/{gallery}/images/{image:path}")
     async def remove(gallery: str, image: str) -> dict[str, Any]:
         """Remove an image from a gallery, for all models."""
-        await galleries.remove(gallery, [image])
+        services.metrics.index.removed(await galleries.remove(gallery, [image]))
         return {"id": image, "object": "image", "deleted": True}
 
     return router
@@ -116,12 +118,20 @@ def _documented(context: Context) -> dict[str, Any]:
     return options
 
 
+def _described(status: GalleryStatus, *, failures: bool = True) -> dict[str, Any]:
+    """Return what is known of a gallery, with the requests that would help after a failure."""
+    facts = gallery_json(status, failures=failures)
+    if status.job is not None and status.job.failure is not None:
+        facts["job"]["error"] = sentence_of(status.job.failure)
+    return facts
+
+
 async def _summary(context: Context, name: str) -> dict[str, Any]:
     """Return what is known of a gallery; one that is damaged does not hide the others."""
     try:
-        return gallery_json(await context.services.galleries.status(name), failures=False)
+        return _described(await context.services.galleries.status(name), failures=False)
     except EngineError as error:
-        body = error_body(status_of(error), str(error), code=code_of(error))
+        body = error_body(status_of(error), sentence_of(error), code=code_of(error))
         return {"id": name, "object": "gallery", **body}
 
 

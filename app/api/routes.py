@@ -23,6 +23,7 @@ from app.api.schemas_search import SearchBody
 from app.api.search import build_search_router
 from app.api.similarity import build_similarity_router
 from app.api.unknown import refuse_unknown
+from app.page_rights import PageRights
 
 _BODIES: tuple[type[BaseModel], ...] = (*BODIES, SearchBody)
 _ERROR_SCHEMA = {
@@ -50,7 +51,8 @@ _ROUTERS = (
 
 
 def add_routes(api: FastAPI, context: Context) -> None:
-    """Add the REST routes to an app."""
+    """Add the REST routes to an app, and tell the page beside them what it may do."""
+    api.add_middleware(PageRights, may_change=context.page_may_change)
     routers = [build(context) for build in _ROUTERS]
     for router in routers:
         api.include_router(router)

@@ -61,7 +61,10 @@ class SearchBody(_Strict):
     gallery: str = DEMO
     find: Annotated[
         Literal["images", "texts"],
-        Field(description="texts: that fit an image, of `texts` or else of the gallery's captions"),
+        Field(
+            description="texts: that fit an image, of `texts` or else of the gallery's captions, up to"
+            " 2,048 of them; the answer's `left_out` tells how many captioned images there are beyond that"
+        ),
     ] = "images"
     query: QueryBody | None = None
     queries: Annotated[
@@ -70,9 +73,18 @@ class SearchBody(_Strict):
     ] = []
     texts: Annotated[list[str], Field(description="what to choose from, to find texts")] = []
     top_k: Annotated[int, Field(ge=1, le=MAX_RESULTS)] = _DEFAULTS.top_k
-    offset: Annotated[int, Field(ge=0, lt=MAX_RESULTS, description="results to skip")] = 0
+    offset: Annotated[
+        int, Field(ge=0, lt=MAX_RESULTS, description="results to skip, of those that reach `min_score`")
+    ] = 0
     min_score: Annotated[
-        float | None, Field(ge=-1, le=1, description="a probability or a cosine: the answer's score_kind")
+        float | None,
+        Field(
+            ge=-1,
+            le=1,
+            description="leave out images whose score is lower. The answer's `score_kind` tells what that is:"
+            " with a sigmoid model and a text alone the probability that it fits, else the cosine of the"
+            " image with the whole query. `has_more` tells whether a larger offset finds others",
+        ),
     ] = None
     filter: FilterBody = FilterBody()
     models: Annotated[list[str], Field(description="offered models; the first of them when left out")] = []

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import time
 import unicodedata
 import uuid
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from filelock import FileLock, Timeout
 from starlette.datastructures import UploadFile
 
 from engines.errors import InvalidInputError
@@ -18,8 +21,11 @@ from use_cases.retrieval.archives import ZipArchive
 from use_cases.retrieval.sources import FileList, ImageFiles, is_image_name
 from use_cases.retrieval.storage import storage_errors
 
+logger = logging.getLogger(__name__)
+
 _FOLDER = ".uploads"  # no gallery's name begins with a dot
-_ABANDONED_S = 48 * 3600.0  # after which no job waits for its files; a server that was killed leaves some
+_LOCK = "lock"  # in each folder, held while somebody has its files; the system frees that of a killed server
+_YOUNG_S = 3600.0  # a folder that another server is just making has no lock yet
 _MAX_NAME_CHARS = 200
 _ZIP_TYPES = ("application/zip", "application/x-zip-compressed")
 _COPY_BYTES = 1 << 20
@@ -27,7 +33,7 @@ _COPY_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class StoredUploads:
-    """The images of one request, in a folder of their own."""
+    """The images of one request, in a folder of their own, which is kept as long as somebody has `files`."""
 
     files: ImageFiles
     folder: Path
@@ -80,6 +86,8 @@ def _store(
         _remove_abandoned(root / _FOLDER)
         folder = root / _FOLDER / uuid.uuid4().hex
         folder.mkdir(parents=True)
+        lock = FileLock(folder / _LOCK, thread_local=False)  # it is freed in whatever thread
+        lock.acquire(timeout=0)
     try:
         paths = [folder / f"{number:06}" for number in range(len(uploads))]  # no client names a file here
         with storage_errors("written"):
@@ -91,8 +99,10 @@ def _store(
         files = ZipArchive(paths[0], names[0]) if has_zip else FileList(list(zip(names, paths, strict=True)))
         files.count()  # before a gallery is made for nothing
     except BaseException:
+        lock.release()
         shutil.rmtree(folder)
         raise
+    weakref.finalize(files, lock.release)
     return StoredUploads(files, folder)
 
 
@@ -120,10 +130,17 @@ def _check(names: Sequence[str], has_zip: bool, captions: Sequence[str] | Mappin
     return captions or [""] * len(names)
 
 
-def _remove_abandoned(folder: Path) -> None:
-    for path in folder.glob("*"):
-        if time.time() - path.stat().st_mtime > _ABANDONED_S:
-            shutil.rmtree(path)
+def _remove_abandoned(uploads: Path) -> None:
+    """Remove the folders that killed servers left; other servers may be doing the same."""
+    for folder in uploads.glob("*"):
+        try:
+            if time.time() - folder.stat().st_mtime > _YOUNG_S:
+                with FileLock(folder / _LOCK, timeout=0):
+                    shutil.rmtree(folder.rename(uploads / uuid.uuid4().hex))  # one alone can rename it
+        except (FileNotFoundError, FileExistsError, Timeout):
+            continue  # somebody still has its files, its job has just ended, or another server was faster
+        except OSError as error:  # what is left of others is no reason to refuse an upload
+            logger.warning("An abandoned upload cannot be removed: %s", error)
 
 
 def _forget(storing: asyncio.Future[StoredUploads]) -> None:

@@ -12,18 +12,19 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from app.cli.benchmark_table import towers_table
+from app.cli.errors import run_command
 from app.cli.records import show_record
 from app.cli.request_table import requests_table
 from engines.calibration import held_out_set
 from engines.checkpoints.random_weights import PREFIX, RANDOM_CHECKPOINTS, SEED
-from engines.errors import EngineError
+from engines.errors import InvalidInputError
 from engines.factory import ENGINES
 from engines.machine.cpu import read_cpu
 from engines.models import bundled_models
@@ -110,13 +111,12 @@ def main(argv: Sequence[str] | None = None, samples: Samples | None = None) -> i
         samples: pictures and sentences; the held-out set when None.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # to stderr: a benchmark takes minutes
-    args = build_parser().parse_args(argv)
-    try:
-        plan = read_plan(args)
-        measured = _SUITES[args.suite](plan, samples or held_out_set())
-    except (EngineError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(partial(_run, build_parser().parse_args(argv), samples))
+
+
+def _run(args: argparse.Namespace, samples: Samples | None) -> int:
+    plan = read_plan(args)
+    measured = _SUITES[args.suite](plan, samples or held_out_set())
     record = build_record(
         args.suite,
         command=command_line(args),
@@ -135,13 +135,13 @@ def read_plan(args: argparse.Namespace) -> BenchmarkPlan:
     """Return what the arguments ask for.
 
     Raises:
-        ValueError: when a list is empty or an engine's name is not known.
+        InvalidInputError: when a list is empty or an engine's name is not known.
     """
     models, engines = _names(args.models), _names(args.engines)
     if not models or not engines:
-        raise ValueError("Name at least one model and one engine.")
+        raise InvalidInputError("Name at least one model and one engine.")
     if unknown := [engine for engine in engines if engine not in ENGINES]:
-        raise ValueError(f"Unknown engine {unknown[0]!r}; the engines are {', '.join(ENGINES)}.")
+        raise InvalidInputError(f"Unknown engine {unknown[0]!r}; the engines are {', '.join(ENGINES)}.")
     return BenchmarkPlan(
         models=models,
         engines=engines,

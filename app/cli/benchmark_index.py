@@ -13,18 +13,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from app.cli.errors import run_command
 from app.cli.records import show_record
 from app.services import build_pool
 from app.settings import Settings
 from engines.checkpoints.random_weights import PREFIX, SEED, ensure_random_checkpoint
-from engines.errors import EngineError
 from engines.factory import ENGINES
 from engines.machine.cpu import read_cpu
 from engines.models import bundled_models, get_bundled_model
@@ -71,12 +71,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # to stderr: it takes minutes
-    args = build_parser().parse_args(argv)
-    try:
-        results = _measure_search(args) + asyncio.run(_measure_ingestion(args))
-    except EngineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(partial(_run, build_parser().parse_args(argv)))
+
+
+def _run(args: argparse.Namespace) -> int:
+    results = _measure_search(args) + asyncio.run(_measure_ingestion(args))
     record = build_record(
         "index",
         command=command_line(args),

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from app.settings import Settings, setting_problems
-from engines.errors import EngineError
+from app.cli.errors import run_command
+from app.settings import Settings
 from engines.factory import ENGINES, EngineOptions, load_engine
 from engines.models import bundled_models
 from engines.quality import read_quality
@@ -35,23 +33,19 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    args = build_parser().parse_args(argv)
-    try:
-        settings = Settings()
-        options = EngineOptions(
-            cache_dir=args.cache_dir or settings.cache_dir,
-            gated=settings.gated,
-            allow_download=settings.download,
-            allow_pickled_weights=settings.allow_pickled_weights,
-        )
-        for model in args.models:
-            print(_build(model, args.engine, options))
-    except ValidationError as error:
-        print(setting_problems(error), file=sys.stderr)
-        return 2
-    except EngineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(partial(_run, build_parser().parse_args(argv)))
+
+
+def _run(args: argparse.Namespace) -> int:
+    settings = Settings()
+    options = EngineOptions(
+        cache_dir=args.cache_dir or settings.cache_dir,
+        gated=settings.gated,
+        allow_download=settings.download,
+        allow_pickled_weights=settings.allow_pickled_weights,
+    )
+    for model in args.models:
+        print(_build(model, args.engine, options))
     return 0
 
 

@@ -6,16 +6,14 @@ import argparse
 import asyncio
 import json
 import logging
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 
-from pydantic import ValidationError
-
+from app.cli.errors import run_command
 from app.services import build_pool
-from app.settings import Settings, setting_problems
+from app.settings import Settings
 from engines.checkpoints.registry import default_models
-from engines.errors import EngineError, InferenceError
 from engines.factory import ENGINES
 from engines.models import bundled_models
 from use_cases.images import read_image
@@ -124,15 +122,11 @@ def to_table(paths: Sequence[str], results: Sequence[Classification]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # to stderr: a first run exports the model
-    args = build_parser().parse_args(argv)
-    try:
-        results = asyncio.run(classify_files(args))
-    except ValidationError as error:
-        print(setting_problems(error), file=sys.stderr)
-        return 2
-    except EngineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1 if isinstance(error, InferenceError) else 2
+    return run_command(partial(_run, build_parser().parse_args(argv)))
+
+
+def _run(args: argparse.Namespace) -> int:
+    results = asyncio.run(classify_files(args))
     print(to_json(args.images, results) if args.json else to_table(args.images, results))
     return 0
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 
-from pydantic import ValidationError
-
-from app.settings import Settings, setting_problems
+from app.cli.errors import run_command
+from app.settings import Settings
 from engines.checkpoints.registry import default_models
 from use_cases.doctor import Diagnosis, diagnose
 
@@ -71,12 +70,11 @@ def to_tables(diagnosis: Diagnosis) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    args = build_parser().parse_args(argv)
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        print(setting_problems(error), file=sys.stderr)
-        return 2
+    return run_command(partial(_run, build_parser().parse_args(argv)))
+
+
+def _run(args: argparse.Namespace) -> int:
+    settings = Settings()
     diagnosis = diagnose(settings.models or default_models(), settings.cache_dir, args.verify)
     print(to_json(diagnosis) if args.json else to_tables(diagnosis))
     return 1 if diagnosis.problems else 0

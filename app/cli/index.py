@@ -8,13 +8,12 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-
-from pydantic import ValidationError
+from functools import partial
 
 from app.cli import index_commands
-from app.cli.index_report import answer_json, answer_table, ingest_report, verify_report
-from app.settings import setting_problems
-from engines.errors import EngineError, InferenceError
+from app.cli.errors import run_command
+from app.cli.index_report import answer_table, ingest_report, verify_report
+from app.gallery_answers import answer_json
 from engines.factory import ENGINES
 from engines.models import bundled_models
 
@@ -28,16 +27,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
 
-    build = commands.add_parser("build", help="make an index of a folder, a zip archive or files")
+    build = commands.add_parser("build", help="make an index of folders, zip archives and files")
     _add_index(build, embeds=True)
     build.add_argument("--rebuild", action="store_true", help="throw away what the models' index holds first")
-    add = commands.add_parser("add", help="add images, or bring an index up to date with its folder")
+    add = commands.add_parser("add", help="add images, or bring an index up to date with its folders")
     _add_index(add, embeds=True)
     add.add_argument(
-        "--remove-missing", action="store_true", help="remove images that the folder or archive has no more"
+        "--remove-missing",
+        action="store_true",
+        help="remove images that the folders or archives have no more",
     )
     for command in (build, add):
-        command.add_argument("source", nargs="+", help="a folder, a zip archive, or image files")
+        command.add_argument("source", nargs="+", help="folders, zip archives, image files")
 
     search = commands.add_parser("search", help="find images, or with --texts the texts that fit an image")
     _add_index(search, embeds=True)
@@ -47,7 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
     search.add_argument("--not", dest="negative", default="", help="what they should not show")
     search.add_argument("--top-k", type=int, default=10, help="(default: %(default)s)")
     search.add_argument(
-        "--min-score", type=float, help="a probability for a sigmoid model's text, or a cosine"
+        "--min-score",
+        type=float,
+        help="for a sigmoid model and a text alone a probability, else the cosine of the whole query",
     )
     search.add_argument("--below", default="", help="only images whose ids begin so, such as holiday/2024/")
     search.add_argument("--caption-contains", default="", help="only images whose caption has this in it")
@@ -85,15 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     args = build_parser().parse_args(argv)
     try:
-        return _run(args)
-    except ValidationError as error:
-        print(setting_problems(error), file=sys.stderr)
-        return 2
-    except EngineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1 if isinstance(error, InferenceError) else 2
+        return run_command(partial(_run, args))
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on where this one was", file=sys.stderr)
+        print("\nstopped; 'add' goes on where this was", file=sys.stderr)
         return 130
 
 
@@ -102,7 +99,7 @@ def _run(args: argparse.Namespace) -> int:
         print(ingest_report(asyncio.run(index_commands.add(args))))
     elif args.command == "search":
         answer = asyncio.run(index_commands.search(args))
-        print(answer_json(answer) if args.json else answer_table(answer))
+        print(json.dumps(answer_json(answer)) if args.json else answer_table(answer))
     elif args.command == "stats":
         print(json.dumps(index_commands.stats(args)))
     elif args.command == "verify":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -19,7 +20,8 @@ from engines.pool import EnginePool
 from engines.preparation.source import SourceImage
 from use_cases.images import read_image
 from use_cases.retrieval.archives import ZipArchive
-from use_cases.retrieval.errors import UnknownIndexError
+from use_cases.retrieval.captioned import counted
+from use_cases.retrieval.errors import IndexMismatchError, UnknownIndexError
 from use_cases.retrieval.export import export_table
 from use_cases.retrieval.filters import ImageFilter
 from use_cases.retrieval.image_index import ImageIndex
@@ -36,27 +38,36 @@ from use_cases.zero_shot import min_image_side
 _LOOK_S = 0.5  # between two lines of progress
 
 
-async def add(args: argparse.Namespace) -> IngestProgress:
-    """Add what the arguments name, with a line of progress on stderr.
+async def add(args: argparse.Namespace) -> list[tuple[str, IngestProgress]]:
+    """Add what the arguments name, with a line of progress on stderr; return what became of each source.
 
     Raises:
         EngineError: when something cannot be used.
     """
-    files = _files(args.source)
-    await asyncio.to_thread(files.count)  # before a model is loaded, or a folder made, for nothing
+    remove_missing = args.command == "add" and args.remove_missing
+    sources = _sources(args.source)
+    if remove_missing and not any(files.complete for _, files in sources):
+        raise InvalidInputError(
+            "--remove-missing needs a folder or an archive; files cannot tell what is gone."
+        )
+    for _, files in sources:
+        await asyncio.to_thread(files.count)  # before a model is loaded, or a folder made, for nothing
     index = ImageIndex(args.index, create=True)
     models = _chosen(args) or index.models or list(default_models())
-    progress = IngestProgress()
     async with _pool(parallel=True) as pool:
         engines = [await pool.get(model, args.engine) for model in models]
         if args.command == "build":
             _make_room(index, [pooled.engine.spec for pooled in engines], rebuild=args.rebuild)
-        watching = asyncio.get_running_loop().create_task(_watch(progress))
-        try:
-            remove_missing = args.command == "add" and args.remove_missing
-            return await add_images(files, index, engines, progress, remove_missing=remove_missing)
-        finally:
-            watching.cancel()
+        added = [(name, IngestProgress()) for name, _ in sources]
+        for (_, files), (_, progress) in zip(sources, added, strict=True):
+            watching = asyncio.get_running_loop().create_task(_watch(progress))
+            try:
+                await add_images(files, index, engines, progress, remove_missing=remove_missing)
+            except IndexMismatchError as error:
+                raise IndexMismatchError(f"{error} 'build' with --rebuild does both.") from None
+            finally:
+                watching.cancel()
+        return added
 
 
 async def search(args: argparse.Namespace) -> SearchAnswer | TextAnswer:
@@ -131,13 +142,27 @@ def export(args: argparse.Namespace) -> int:
     return export_table(table, Path(args.file).expanduser())
 
 
-def _files(sources: Sequence[str]) -> ImageFiles:
-    first = Path(sources[0])
-    if len(sources) == 1 and first.suffix.lower() == ".zip":
-        return ZipArchive(first)
-    if len(sources) == 1 and not is_image_name(first.name):
-        return Folder(first)
-    return FileList([(Path(source).name, Path(source)) for source in sources])
+def _sources(names: Sequence[str]) -> list[tuple[str, ImageFiles]]:
+    """Return each folder and archive with its name, and all other files together.
+
+    Raises:
+        InvalidInputError: when there is nothing of a name, or no other file is called like an image.
+    """
+    sources: list[tuple[str, ImageFiles]] = []
+    files: list[tuple[str, Path]] = []
+    for name in dict.fromkeys(names):
+        path = Path(os.path.expanduser(name))
+        if os.path.isdir(path):
+            sources.append((name, Folder(path)))
+        elif not os.path.exists(path):  # unlike pathlib's, it raises nothing
+            raise InvalidInputError(f"There is no file or folder {name!r}.")
+        elif path.suffix.lower() == ".zip":
+            sources.append((name, ZipArchive(path)))
+        else:
+            files.append((path.name, path))
+    if files and not any(is_image_name(name) or not path.suffix for name, path in files):
+        raise InvalidInputError(f"{files[0][0]!r} is neither an image nor a zip archive nor a folder.")
+    return [*sources, *([(counted(len(files), "file"), FileList(files))] if files else [])]
 
 
 def _chosen(args: argparse.Namespace) -> list[str]:

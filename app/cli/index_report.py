@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 
 from use_cases.retrieval.progress import IngestProgress
-from use_cases.retrieval.records import as_json
 from use_cases.retrieval.search import ImageHit, SearchAnswer
 from use_cases.retrieval.text_search import TextAnswer, TextHit
 from use_cases.retrieval.verify import Verification
@@ -17,13 +14,24 @@ _SHOWN_FAILURES = 20
 
 def progress_line(progress: IngestProgress) -> str:
     """Return how far an ingestion has come."""
+    if progress.is_indexing:
+        return f"{progress.done:,} images, building the ANN index    "
     of = "" if progress.total is None else f" of {progress.total:,}"
     left = "" if progress.remaining_s is None else f", {progress.remaining_s:.0f} s left"
     return f"{progress.done:,}{of} images, {progress.images_per_s:.1f}/s{left}    "
 
 
-def ingest_report(progress: IngestProgress) -> str:
-    """Return what an ingestion did, for people."""
+def ingest_report(added: Sequence[tuple[str, IngestProgress]]) -> str:
+    """Return what became of each source, for people; the name of a lone one need not be told."""
+    if len(added) == 1:
+        return "\n".join(_ingested(added[0][1]))
+    lines: list[str] = []
+    for source, progress in added:
+        lines += [source, *(f"  {line}" for line in _ingested(progress))]
+    return "\n".join(lines)
+
+
+def _ingested(progress: IngestProgress) -> list[str]:
     lines = [
         f"{progress.added:,} added, {progress.replaced:,} replaced, {progress.unchanged:,} unchanged,"
         f" {progress.removed:,} removed, {progress.num_failed:,} unusable,"
@@ -33,7 +41,7 @@ def ingest_report(progress: IngestProgress) -> str:
     lines += [f"  {failed.id}: {failed.reason}" for failed in progress.failed[:_SHOWN_FAILURES]]
     if progress.num_failed > _SHOWN_FAILURES:
         lines.append(f"  and {progress.num_failed - _SHOWN_FAILURES:,} more")
-    return "\n".join(lines)
+    return lines
 
 
 def answer_table(answer: SearchAnswer | TextAnswer) -> str:
@@ -42,6 +50,8 @@ def answer_table(answer: SearchAnswer | TextAnswer) -> str:
     if isinstance(answer, SearchAnswer):
         head += f", {answer.searched:,} of {answer.total:,} images searched"
         head += "" if answer.exact else ", by an ANN index"
+    elif answer.left_out:
+        head += f", {answer.compared:,} captions compared, {answer.left_out:,} left out"
     if not answer.hits:
         return f"{head}\n{answer.explanation}"
     lines = [head, f"  {'':>4}  {answer.score_kind:>11}  {'cosine':>7}"]
@@ -55,17 +65,6 @@ def _found(hit: ImageHit | TextHit) -> str:
     if isinstance(hit, TextHit):
         return hit.text
     return f"{hit.image.id}  ({hit.image.caption})" if hit.image.caption else hit.image.id
-
-
-def answer_json(answer: SearchAnswer | TextAnswer) -> str:
-    """Return the hits as one line of JSON."""
-    facts = {each.name: getattr(answer, each.name) for each in fields(answer) if each.name != "hits"}
-    return json.dumps({**facts, "hits": [_hit_json(hit) for hit in answer.hits]})
-
-
-def _hit_json(hit: ImageHit | TextHit) -> dict[str, object]:
-    numbers: dict[str, object] = {"rank": hit.rank, "score": hit.score, "cosine": hit.cosine}
-    return numbers | ({"text": hit.text} if isinstance(hit, TextHit) else as_json(hit.image))
 
 
 def verify_report(found: Mapping[str, Verification]) -> str:

@@ -15,17 +15,17 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
+from app.cli.errors import run_command
 from app.cli.load_table import load_table
 from app.cli.own_server import OwnServer, own_server
 from app.cli.records import show_record
 from engines.checkpoints.random_weights import PREFIX, SEED, ensure_random_checkpoint
-from engines.errors import EngineError
 from engines.factory import ENGINES
 from engines.machine.cpu import read_cpu
 from engines.worker.shared import available_cores
@@ -75,24 +75,23 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # to stderr: a test takes minutes
-    args = build_parser().parse_args(argv)
+    return run_command(partial(_run, build_parser().parse_args(argv)), LoadTestError)
+
+
+def _run(args: argparse.Namespace) -> int:
     plan = LoadPlan(seconds=args.seconds, rounds=args.rounds, sweep=args.sweep, **_given(args))
-    try:
-        source, random = args.model, args.model.startswith(PREFIX)
-        if random:
-            source = str(ensure_random_checkpoint(source.removeprefix(PREFIX)))
-        if args.url:
-            given: AbstractContextManager[OwnServer] = nullcontext(OwnServer(args.url, None))
-        else:  # random weights say nothing about accuracy
-            given = own_server(source, args.engine, gated=not random)
-        with given as running:
-            server = Server(
-                address=running.address, model=source, engine=args.engine, api_key=_api_key(), pid=running.pid
-            )
-            levels, comparisons = run_load_test(server, plan, model=public_name(args.model), source=source)
-    except (EngineError, LoadTestError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    source, random = args.model, args.model.startswith(PREFIX)
+    if random:
+        source = str(ensure_random_checkpoint(source.removeprefix(PREFIX)))
+    if args.url:
+        given: AbstractContextManager[OwnServer] = nullcontext(OwnServer(args.url, None))
+    else:  # random weights say nothing about accuracy
+        given = own_server(source, args.engine, gated=not random)
+    with given as running:
+        server = Server(
+            address=running.address, model=source, engine=args.engine, api_key=_api_key(), pid=running.pid
+        )
+        levels, comparisons = run_load_test(server, plan, model=public_name(args.model), source=source)
     record = build_record(
         "load",
         command=command_line(args),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from app.cli.errors import run_command
 from engines.checkpoints.random_weights import RANDOM_CHECKPOINTS, write_random_checkpoint
-from engines.errors import EngineError
+from engines.errors import InvalidInputError
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -25,18 +26,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    args = build_parser().parse_args(argv)
+    return run_command(partial(_run, build_parser().parse_args(argv)))
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         if args.folder.exists() and (not args.folder.is_dir() or any(args.folder.iterdir())):
-            print(f"error: {args.folder} exists and is not empty; name a new folder.", file=sys.stderr)
-            return 2
+            raise InvalidInputError(f"{args.folder} exists and is not empty; name a new folder.")
         write_random_checkpoint(args.name, args.folder)
-    except EngineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except OSError as error:
-        print(f"error: cannot write {args.folder} ({error.strerror}).", file=sys.stderr)
-        return 2
+        raise InvalidInputError(f"Cannot write {args.folder} ({error.strerror}).") from None
     print(args.folder)
     return 0
 

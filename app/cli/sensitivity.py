@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from app.settings import Settings, setting_problems
-from engines.errors import EngineError
+from app.cli.errors import run_command
+from app.settings import Settings
 from engines.factory import EngineOptions, resolve_model
 from engines.models import bundled_models
 from engines.onnx.artifacts import ensure_block_losses
@@ -51,18 +49,14 @@ def to_table(model: str, engine: str, towers: Mapping[str, Sequence[BlockRow]]) 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    args = build_parser().parse_args(argv)
-    try:
-        settings = Settings()
-        options = EngineOptions(cache_dir=settings.cache_dir, allow_download=settings.download)
-        spec = resolve_model(args.model, options)
-        towers = block_rows(*ensure_block_losses(spec, args.engine, settings.cache_dir))
-    except ValidationError as error:
-        print(setting_problems(error), file=sys.stderr)
-        return 2
-    except EngineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(partial(_run, build_parser().parse_args(argv)))
+
+
+def _run(args: argparse.Namespace) -> int:
+    settings = Settings()
+    options = EngineOptions(cache_dir=settings.cache_dir, allow_download=settings.download)
+    spec = resolve_model(args.model, options)
+    towers = block_rows(*ensure_block_losses(spec, args.engine, settings.cache_dir))
     if args.plot:
         args.plot.write_text(draw_blocks(f"{spec.name} on {args.engine}", towers), "utf-8")
     if args.json:

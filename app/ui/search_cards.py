@@ -27,7 +27,7 @@ element.addEventListener("click", (event) => {
 """
 _KINDS = {
     "probability": "Probability that the text fits the image.",
-    "cosine": "Cosine of the image with the query.",
+    "cosine": "Cosine of the image with the whole query.",
 }
 
 CSS = """
@@ -193,8 +193,14 @@ def _texts(answer: TextAnswer) -> str:
         note = "Cosine of the text with the image."
     return (
         f'<p class="note">{escape(answer.explanation) or note}</p><ol class="texts">{rows}</ol>'
-        f"{render_stages(answer.engine, answer.timings_ms)}"
+        f'<p class="scope">{_compared(answer)}</p>{render_stages(answer.engine, answer.timings_ms)}'
     )
+
+
+def _compared(answer: TextAnswer) -> str:
+    """Return how many texts were compared, and that there are more."""
+    among = f", those of {answer.left_out:,} images less like this one were not" if answer.left_out else ""
+    return f"{answer.compared:,} texts were compared{among}"
 
 
 def _row(hit: TextHit, kind: str) -> str:

@@ -46,7 +46,8 @@ def build_search_endpoints(services: Services) -> None:
         """Search a gallery for the images that fit a text, an image, or both best.
 
         Returns for each model the hits, best first, with id, caption, score and cosine. A sigmoid model's
-        score for a text is the probability that it fits the image; else the score is a cosine.
+        score for a text alone is the probability that it fits the image; else the score is the cosine with
+        the whole query. The result's score_kind tells which of the two.
 
         Args:
             text: what the images should show, such as "a boat at sunset"; may be empty with an image.
@@ -58,7 +59,7 @@ def build_search_endpoints(services: Services) -> None:
             models: names of the models to ask, see list_models; none for the first.
             engine: the runtime and precision, such as "onnx-int8-dynamic"; empty for each model's best.
             top_k: how many hits, at most 1000.
-            min_score: leave out hits below this score.
+            min_score: leave out hits whose score is below this: a probability or a cosine, see above.
             caption_contains: only images with this in their caption.
             hide_duplicates: show images once that are the same, or nearly.
             thumbnails: show the hits, as data URIs of small JPEGs.

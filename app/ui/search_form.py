@@ -63,7 +63,7 @@ def build_form(services: Services) -> tuple[SearchForm, SearchControls]:
     )
     tags = gr.Textbox(
         label="Texts to choose from",
-        info="One a line. Empty: the captions of the images that are most like this one.",
+        info="One a line. Empty: the gallery's captions, at most 2,048.",
         lines=4,
         max_lines=12,
         visible=False,
@@ -90,8 +90,8 @@ def build_form(services: Services) -> tuple[SearchForm, SearchControls]:
             value=0,
             step=0.01,
             label="Minimum score",
-            info="0 shows all. For a text, a sigmoid model gives a probability; everything else is a cosine,"
-            " whose good values may be as low as 0.3.",
+            info="0 shows all. For a text alone a sigmoid model's score is the probability that it fits;"
+            " every other score is the cosine with the whole query, whose good values may be as low as 0.3.",
         )
         negative = gr.Textbox(label="Unwanted: what it should not show", placeholder="people", max_lines=1)
         text_weight = gr.Slider(0, 2, value=1, step=0.1, label="Weight of the text")

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.page_rights import page_may_change
 from app.services import Services
 from app.ui.errors import shows_errors
 from app.ui.html_parts import escape
@@ -16,6 +17,7 @@ from app.ui.search_uploads import as_uploads, dropped_files, named_folder
 from app.ui.uploads import as_names, as_text
 from engines.errors import InvalidInputError
 from use_cases.retrieval.demo_gallery import DEMO
+from use_cases.retrieval.errors import IndexNotAllowedError
 from use_cases.retrieval.sources import ImageFiles
 
 # What is seen of a gallery: its status, whether to look again, whether it can be stopped.
@@ -24,27 +26,38 @@ _NOTHING = ("", gr.update(active=False), gr.update(visible=False))
 
 
 class GalleryHandlers:
-    """The handlers of the events about galleries."""
+    """The handlers of the events about galleries.
+
+    Those that change one, or ask about that, look at the request first: see `PageRights`.
+    """
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._galleries = services.galleries
 
     @shows_errors
-    async def on_watch(self, gallery: Any) -> Watched:
+    async def on_watch(self, gallery: Any, request: gr.Request) -> Watched:
         """Return how far a gallery has been filled; looked at again and again while that goes on."""
-        return await self._watched(as_text("gallery", gallery))
+        return await self._watched(as_text("gallery", gallery), request)
 
     @shows_errors
-    async def on_open(self, gallery: Any) -> tuple[Any, Any, Any, Any]:
+    async def on_rights(self, request: gr.Request) -> Any:
+        """Show what changes galleries only where the page may do that."""
+        return gr.update(visible=self._may_change(request))
+
+    @shows_errors
+    async def on_open(self, gallery: Any, request: gr.Request) -> tuple[Any, Any, Any, Any]:
         """Return the galleries that there are now, the chosen one if it still is, and its status."""
         names, chosen = self._galleries.names(), as_text("gallery", gallery)
         chosen = chosen if chosen in names else DEMO
-        return gr.update(choices=names, value=chosen), *await self._watched(chosen)
+        return gr.update(choices=names, value=chosen), *await self._watched(chosen, request)
 
     @shows_errors
-    async def on_add(self, name: Any, uploads: Any, folder: Any, models: Any) -> tuple[Any, ...]:
+    async def on_add(
+        self, name: Any, uploads: Any, folder: Any, models: Any, request: gr.Request
+    ) -> tuple[Any, ...]:
         """Begin to add images; return the galleries, with that one chosen, its status, and empty fields."""
+        self._check_change(request)
         name, folder = as_text("gallery", name).strip(), as_text("folder", folder).strip()
         chosen = as_names("models", models)
         unknown = [model for model in chosen if model not in self._services.models]
@@ -53,20 +66,23 @@ class GalleryHandlers:
                 f"Choose at least one of the models {', '.join(self._services.models)} to embed the images."
             )
         files, files_folder = await asyncio.to_thread(self._files, as_uploads(uploads), folder)
-        await self._galleries.add(name, files, chosen, files_folder=files_folder)
+        job = await self._galleries.add(name, files, chosen, files_folder=files_folder)
+        self._services.metrics.index.watch(job)
         names = await asyncio.to_thread(self._galleries.names)
-        return gr.update(choices=names, value=name), *await self._watched(name), None, ""
+        return gr.update(choices=names, value=name), *await self._watched(name, request), None, ""
 
     @shows_errors
-    async def on_cancel(self, gallery: Any) -> Watched:
+    async def on_cancel(self, gallery: Any, request: gr.Request) -> Watched:
         """Stop filling a gallery."""
+        self._check_change(request)
         name = as_text("gallery", gallery)
         await self._galleries.cancel(name)
-        return await self._watched(name)
+        return await self._watched(name, request)
 
     @shows_errors
-    async def on_ask(self, gallery: Any) -> tuple[Any, str]:
+    async def on_ask(self, gallery: Any, request: gr.Request) -> tuple[Any, str]:
         """Return the question before a gallery is removed, with how much would be lost."""
+        self._check_change(request)
         name = as_text("gallery", gallery)
         if name == DEMO:
             raise InvalidInputError("The shipped gallery stays; choose one of your own above to remove it.")
@@ -75,18 +91,29 @@ class GalleryHandlers:
         return gr.update(visible=True), f"<p>{question} Your own files stay where they are.</p>"
 
     @shows_errors
-    async def on_remove(self, gallery: Any) -> tuple[Any, ...]:
+    async def on_remove(self, gallery: Any, request: gr.Request) -> tuple[Any, ...]:
         """Remove a gallery; return the others, their status, and hide the question."""
+        self._check_change(request)
         await self._galleries.drop(as_text("gallery", gallery))
         names = await asyncio.to_thread(self._galleries.names)
-        return gr.update(choices=names, value=DEMO), *await self._watched(DEMO), gr.update(visible=False)
+        watched = await self._watched(DEMO, request)
+        return gr.update(choices=names, value=DEMO), *watched, gr.update(visible=False)
 
-    async def _watched(self, gallery: str) -> Watched:
+    def _may_change(self, request: gr.Request) -> bool:
+        return self._services.gallery_options.may_change and page_may_change(request.request)
+
+    def _check_change(self, request: gr.Request) -> None:
+        if not page_may_change(request.request):
+            raise IndexNotAllowedError(
+                "This page may only search; who has an API key can change galleries with /v1/index."
+            )
+
+    async def _watched(self, gallery: str, request: gr.Request) -> Watched:
         if gallery not in await asyncio.to_thread(self._galleries.names):
             return _NOTHING  # somebody else removed it
         status = await self._galleries.status(gallery)
         running = status.job is not None and not status.job.has_ended
-        may_stop = running and gallery != DEMO and self._services.gallery_options.may_change
+        may_stop = running and gallery != DEMO and self._may_change(request)
         is_to_come = status.job is None and gallery == DEMO and self._services.gallery_options.builds_demo
         look_again = running or is_to_come
         return render_status(status), gr.update(active=look_again), gr.update(visible=may_stop)

@@ -17,6 +17,7 @@ CSS = """
 class GalleryPanel:
     """What a visitor fills in to add images, and the buttons."""
 
+    accordion: gr.Accordion
     name: gr.Textbox
     files: gr.File
     folder: gr.Textbox
@@ -37,7 +38,7 @@ class GalleryPanel:
 def build_gallery_panel(services: Services) -> GalleryPanel:
     """Add the panel to the surrounding column; folders only where the server allows some."""
     models, folders = services.models, services.gallery_options.folders
-    with gr.Accordion("Add your own images", open=False, elem_id="search-own"):
+    with gr.Accordion("Add your own images", open=False, elem_id="search-own") as accordion:
         name = gr.Textbox(
             label="Gallery name", placeholder="holiday-2024", info="A new one, or one to add to.", max_lines=1
         )
@@ -64,4 +65,16 @@ def build_gallery_panel(services: Services) -> GalleryPanel:
             with gr.Row():
                 really_remove = gr.Button("Remove it", variant="stop", min_width=100)
                 keep = gr.Button("Keep it", min_width=100)
-    return GalleryPanel(name, files, folder, chosen, add, remove, confirmation, question, really_remove, keep)
+    return GalleryPanel(
+        accordion=accordion,
+        name=name,
+        files=files,
+        folder=folder,
+        models=chosen,
+        add=add,
+        remove=remove,
+        confirmation=confirmation,
+        question=question,
+        really_remove=really_remove,
+        keep=keep,
+    )

@@ -9,18 +9,21 @@ from typing import Any
 
 import gradio as gr
 
+from app.gallery_search import open_table
 from app.services import Services
 from app.ui.engine_choice import render_qualities, render_waiting
 from app.ui.errors import shows_errors, streams_errors
 from app.ui.search_cards import EMPTY_STATE, Answer, render_answers
+from app.ui.search_progress import page_sentence
 from app.ui.search_question import IMAGES, SearchQuestion, as_number, event_text
 from app.ui.uploads import as_names, as_text
 from engines.errors import EngineError, InvalidInputError
 from engines.pool import PooledEngine
 from engines.preparation.source import SourceImage
 from use_cases.images import read_image
-from use_cases.retrieval.errors import IndexMismatchError, UnknownIndexError
+from use_cases.retrieval.errors import IndexBusyError, IndexMismatchError, UnknownIndexError
 from use_cases.retrieval.image_table import ImageTable
+from use_cases.retrieval.query import MAX_RESULTS
 from use_cases.retrieval.records import ImageRecord
 from use_cases.retrieval.search import SearchAnswer, search_images
 from use_cases.retrieval.text_search import TextAnswer, search_texts
@@ -114,7 +117,7 @@ class SearchHandlers:
     ) -> tuple[Answer, ImageRecord | None]:
         """Return what one model found, and the image of the gallery that was searched by."""
         try:
-            table = await self._services.galleries.table(question.gallery_name, pooled.engine.spec)
+            table = await open_table(self._services, question.gallery_name, pooled.engine.spec)
             liked = await asyncio.to_thread(_liked, table, question) if question.liked and not image else None
             answer: SearchAnswer | TextAnswer
             if question.wants_texts:
@@ -123,8 +126,8 @@ class SearchHandlers:
                 answer = await search_images(pooled, table, question.query(image, offset))
         except UnknownIndexError as error:
             return await self._why_missing(question.gallery_name, str(error)), None
-        except IndexMismatchError as error:
-            return str(error), None
+        except (IndexMismatchError, IndexBusyError) as error:
+            return page_sentence(error), None
         self._services.metrics.stages(pooled, answer.timings_ms)
         if isinstance(answer, SearchAnswer) and not answer.total:
             return await self._why_missing(question.gallery_name, answer.explanation), None
@@ -164,8 +167,7 @@ class SearchHandlers:
         self, question: SearchQuestion, offset: int, answers: dict[str, Answer], liked: ImageRecord | None
     ) -> Shown:
         pages = [each for each in answers.values() if isinstance(each, SearchAnswer)]
-        more = any(len(each.hits) == question.page_size for each in pages)
-        more = more and offset + question.page_size < max(each.searched for each in pages)
+        more = any(each.has_more for each in pages) and offset + 2 * question.page_size <= MAX_RESULTS
         return (
             render_answers(answers, liked),
             offset,

@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 import plotly
 
+from app.gallery_search import open_table
 from app.services import Services
 from app.ui.errors import shows_errors
 from app.ui.html_parts import data_uri
@@ -87,7 +88,7 @@ class MapHandlers:
 
     async def _table(self, gallery: str, model: str) -> ImageTable:
         pooled = await self._services.engine(model)
-        return await self._services.galleries.table(gallery, pooled.engine.spec)
+        return await open_table(self._services, gallery, pooled.engine.spec)
 
 
 def build_map(services: Services, handlers: MapHandlers) -> MapPart:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from app.ui.html_parts import escape
+from engines.errors import EngineError
 from use_cases.retrieval.demo_gallery import DEMO
+from use_cases.retrieval.errors import IndexMismatchError
 from use_cases.retrieval.galleries import GalleryStatus
 from use_cases.retrieval.jobs import IndexJob
 from use_cases.retrieval.progress import IngestProgress
 
 _MAX_LISTED = 100  # files that could not be used
+# What the error asks for, on the page.
+_OUTDATED = "“Add your own images” has both, where the page offers it; else ask who runs this server."
 
 CSS = """
 .filling { border: 1px solid var(--border-color-primary); border-radius: var(--radius-lg); padding: 12px 14px;
@@ -25,6 +29,11 @@ CSS = """
 """
 
 
+def page_sentence(error: EngineError) -> str:
+    """Return what an error says, with the part of the page that helps."""
+    return f"{error} {_OUTDATED}" if isinstance(error, IndexMismatchError) else str(error)
+
+
 def render_status(status: GalleryStatus) -> str:
     """Return what happens to a gallery as HTML; nothing for the shipped one once it is complete."""
     job = status.job
@@ -34,12 +43,13 @@ def render_status(status: GalleryStatus) -> str:
 
 
 def _headline(name: str, job: IndexJob) -> str:
+    why = page_sentence(job.failure) if job.failure is not None else ""
     headlines = {
         "waiting": f"Waiting to fill the gallery “{name}”: images are being added to another one.",
         "running": f"Filling the gallery “{name}”. What is in it already can be searched.",
         "done": f"The gallery “{name}” is up to date.",
         "cancelled": f"Filling the gallery “{name}” was stopped; what was added stays.",
-        "failed": f"Filling the gallery “{name}” failed. {job.error}",
+        "failed": f"Filling the gallery “{name}” failed. {why}",
     }
     return f"<p><b>{escape(headlines[job.state])}</b></p>"
 
@@ -59,6 +69,8 @@ def _progress(job: IndexJob) -> str:
 
 def _counts(progress: IngestProgress, *, running: bool) -> str:
     parts = [f"{progress.done:,} of {progress.total:,}" if progress.total is not None else "counting"]
+    if progress.is_indexing:
+        parts.append("building the ANN index")
     if progress.done:
         parts.append(f"{progress.images_per_s:.0f} images/s")
     if running and progress.remaining_s is not None:

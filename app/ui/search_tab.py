@@ -73,6 +73,7 @@ def build_search_tab(services: Services) -> None:
     _wire_galleries(galleries, form, tab, watch)
     if panel is not None:
         _wire_panel(galleries, form, panel, watch)
+        tab.select(galleries.on_rights, None, panel.accordion, **_QUIET)
 
 
 def _build_right() -> tuple[_Watch, _Results]:

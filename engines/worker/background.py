@@ -1,4 +1,4 @@
-"""in_background: blocking work that nobody waits for right now, on few threads of low priority."""
+"""Blocking work that nobody waits for right now, on few threads of low priority."""
 
 from __future__ import annotations
 
@@ -29,9 +29,33 @@ async def in_background(function: Callable[..., T], /, *args: object) -> T:
     Raises:
         Exception: what the function raises.
     """
+    return await _submit(function, *args)
+
+
+async def in_background_to_the_end(function: Callable[..., T], /, *args: object) -> T:
+    """Do what `in_background` does for work that must not go on alone.
+
+    A caller that is cancelled, however often, waits for its end first.
+
+    Raises:
+        Exception: what the function raises.
+    """
+    call = _submit(function, *args)
+    cancelled: asyncio.CancelledError | None = None
+    while not call.done():
+        try:
+            await asyncio.wait([call])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled from call.exception()
+    return call.result()
+
+
+def _submit(function: Callable[..., T], /, *args: object) -> asyncio.Future[T]:
     context = contextvars.copy_context()
     call = functools.partial(context.run, function, *args)
-    return await asyncio.get_running_loop().run_in_executor(_executor(), call)
+    return asyncio.get_running_loop().run_in_executor(_executor(), call)
 
 
 @functools.cache

@@ -70,6 +70,7 @@ class BatchedEngine:
     _background: Flights[CacheKey, _Result] = field(init=False, default_factory=Flights)
     _twin: asyncio.Task[None] | None = field(init=False, default=None)
     _num_requests: int = field(init=False, default=0)
+    _num_keepers: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         engine, slots, limits = self.engine, self.worker.slots, self.worker.limits
@@ -97,6 +98,11 @@ class BatchedEngine:
     def is_busy(self) -> bool:
         """Tell whether any request is being prepared, waits or is being computed."""
         return bool(self._num_requests) or any(batcher.is_busy for batcher in self.batchers.values())
+
+    @property
+    def is_kept(self) -> bool:
+        """Tell whether somebody needs the engine to stay loaded, though it may have no work."""
+        return bool(self._num_keepers)
 
     @property
     def restarts(self) -> int:
@@ -206,6 +212,16 @@ class BatchedEngine:
                 rows += [call.value for call in calls]
             watch.leave_out(_decode_ms(images) - before_ms)
             return Features(np.stack(rows) if rows else np.empty((0, 0, 0), np.float32), watch.timings_ms())
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Keep the engine from being unloaded during the block, however long nobody asks it for anything."""
+        self._num_keepers += 1
+        try:
+            yield
+        finally:
+            self._num_keepers -= 1
+            self.last_used_s = time.monotonic()
 
     @contextmanager
     def _serving(self) -> Iterator[None]:

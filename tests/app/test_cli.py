@@ -5,6 +5,9 @@ import json
 import pytest
 
 from app.cli import benchmark, build, classify, doctor, random_checkpoint
+from app.cli.errors import run_command
+from app.settings import Settings
+from engines.errors import InferenceError, InvalidInputError
 from tests.fakes import FIGURES, FakePool, fake_spec
 
 
@@ -81,3 +84,38 @@ def test_help_names_the_command(main, capsys):
         main(["--help"])
     assert stop.value.code == 0
     assert "python -m app.cli." in capsys.readouterr().out
+
+
+def failing(error):
+    def command():
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(InvalidInputError("No."), 2), (InferenceError("No."), 1), (LookupError("No."), 2)]
+)
+def test_an_expected_error_is_one_sentence_and_an_exit_code(error, code, capsys):
+    assert run_command(failing(error), LookupError) == code
+    assert capsys.readouterr() == ("", "error: No.\n")
+
+
+def test_a_setting_that_cannot_be_used_is_named(monkeypatch, capsys):
+    monkeypatch.setenv("SIGLIP_PORT", "none")
+    assert run_command(Settings) == 2
+    assert capsys.readouterr().err.startswith("error: setting port: ")
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(LookupError):
+        run_command(failing(LookupError("No.")))
+    assert run_command(lambda: 7) == 7
+
+
+def test_a_folder_that_is_in_use_gets_no_random_checkpoint(tmp_path, capsys):
+    (tmp_path / "mine").write_text("mine")
+    assert random_checkpoint.main(["siglip-base-patch16-224", str(tmp_path)]) == 2
+    assert "exists and is not empty; name a new folder." in capsys.readouterr().err
+    assert random_checkpoint.main(["siglip-base-patch16-224", str(tmp_path / "mine" / "below")]) == 2
+    assert capsys.readouterr().err.startswith("error: Cannot write ")

@@ -1,6 +1,9 @@
 """python -m app.cli.index: a folder becomes an index, is searched, checked and exported."""
 
+import errno
 import json
+import os
+import zipfile
 
 import pyarrow.parquet as pq
 import pytest
@@ -131,6 +134,61 @@ def test_unusable_files_are_named(run, folder, tmp_path):
     assert "  broken.png: " in out
 
 
+def test_folders_archives_and_files_are_added_together(run, folder, tmp_path):
+    other = save_image(tmp_path / "other" / "white.png", (255, 255, 255)).parent
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.write(save_image(tmp_path / "black.png", (0, 0, 0)), "deep/black.png")
+    files = [save_image(tmp_path / name, RED) for name in ("one.png", "two.png")]
+    sources = [files[0], folder, other, tmp_path / "all.zip", files[1]]
+    code, out, _ = run("build", tmp_path / "index", *sources, "--model", "colours")
+    lines = out.splitlines()
+    assert (code, lines[::2]) == (0, [folder, str(other), str(tmp_path / "all.zip"), "2 files"])
+    assert [line.split(",")[0] for line in lines[1::2]] == [
+        "  3 added",
+        "  1 added",
+        "  1 added",
+        "  2 added",
+    ]
+    run("export", tmp_path / "index", tmp_path / "all.jsonl")
+    found = {line["id"] for line in map(json.loads, (tmp_path / "all.jsonl").read_text().splitlines())}
+    assert found == {"red.png", "green.png", "blue.png", "white.png", "deep/black.png", "one.png", "two.png"}
+    (other / "white.png").rename(tmp_path / "gone.png")
+    save_image(other / "new.png", (255, 255, 0))
+    (tmp_path / "in" / "red.png").unlink()
+    _, out, _ = run("add", tmp_path / "index", *sources, "--remove-missing")
+    assert ["1 removed" in line for line in out.splitlines()[1::2]] == [True, True, False, False]
+
+
+def test_a_misspelt_name_among_others_stops_everything_before_a_model_is_loaded(
+    run, folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(index_commands, "build_pool", None)  # a call would fail
+    (tmp_path / "empty").mkdir()
+    for name, sentence in (("misspelt.png", "There is no file or folder"), ("empty", "has nothing in it")):
+        code, out, err = run("build", tmp_path / "index", folder, tmp_path / name)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert sentence in err
+    assert not (tmp_path / "index").exists()
+
+
+def test_a_file_that_is_gone_from_a_closed_folder_is_not_removed(run, folder, tmp_path, monkeypatch):
+    closed = save_image(tmp_path / "in" / "sub" / "white.png", (255, 255, 255)).parent
+    run("build", tmp_path / "index", folder, "--model", "colours")
+    scandir = os.scandir
+
+    def scan(path):
+        if str(path) == str(closed):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    (tmp_path / "in" / "red.png").unlink()
+    code, out, _ = run("add", tmp_path / "index", folder, "--remove-missing")
+    assert code == 0
+    assert "0 removed, 1 unusable" in out
+    assert "  sub/: The folder cannot be read (Permission denied), so nothing counts as missing." in out
+
+
 def test_building_twice_needs_a_word(run, folder, tmp_path):
     run("build", tmp_path / "index", folder)
     code, _, err = run("build", tmp_path / "index", folder)
@@ -141,7 +199,10 @@ def test_building_twice_needs_a_word(run, folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["add", "index", "nothing"], "There is no folder 'nothing'"),
+        (["add", "index", "nothing"], "There is no file or folder 'nothing'"),
+        (["add", "index", "~nobody-of-that-name/x"], "There is no file or folder '~nobody-of-that-name/x'"),
+        (["add", "index", "in/red.txt"], "'red.txt' is neither an image nor a zip archive nor a folder"),
+        (["add", "index", "in/red.png", "--remove-missing"], "--remove-missing needs a folder or an archive"),
         (["search", "nothing", "red"], "There is no index at 'nothing'"),
         (["search", "index", ""], "nothing to look for"),
         (["search", "index", "red", "--model", "shapes"], "no embeddings of shapes, but of colours"),

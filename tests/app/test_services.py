@@ -9,6 +9,8 @@ from engines.errors import InvalidInputError, QualityGateError, UnknownModelErro
 from engines.loading import EngineKey
 from engines.pool import EnginePool
 from tests.fakes import FakePool, fake_spec
+from tests.use_cases.retrieval.pictures import stored_spec
+from use_cases.retrieval.galleries import GalleryOptions
 
 pytestmark = pytest.mark.anyio
 
@@ -68,3 +70,23 @@ async def test_downloads_can_be_forbidden(download):
     pool = build_pool(Settings(download=download))
     assert pool._loader._options.allow_download is download
     await pool.close()
+
+
+async def test_the_demo_gallery_is_built_with_the_models_that_load(tmp_path, monkeypatch, caplog):
+    class DamagedPool(FakePool):
+        async def get(self, model, engine=None):
+            if model == "damaged":
+                raise InvalidInputError("It is damaged.")
+            return await super().get(model, engine)
+
+    monkeypatch.setattr(services_module, "_REST_S", 0)
+    pool = DamagedPool(colours=stored_spec())
+    services = Services(
+        pool, ("damaged", "colours"), gallery_options=GalleryOptions(root=tmp_path, builds_demo=True)
+    )
+    await services.build_demo_gallery()
+    status = await services.galleries.status("demo")
+    await status.job.wait()
+    assert (status.job.models, status.job.state) == (("colours",), "done")
+    assert "without damaged: It is damaged." in caplog.text
+    await services.close()

@@ -1,18 +1,25 @@
 """Uploads on the disk: their names, and that none is left behind."""
 
 import asyncio
+import errno
 import io
 import os
+import subprocess
+import sys
 import threading
 import time
+import zipfile
+from pathlib import Path
 
 import pytest
 from starlette.datastructures import UploadFile
 
+from app.api import uploads
 from app.api.uploads import safe_name, store_uploads
 from engines.errors import InvalidInputError
 from use_cases.retrieval.errors import IndexStorageError
 
+PROJECT = Path(__file__).parents[2]
 pytestmark = pytest.mark.anyio
 
 
@@ -88,11 +95,94 @@ async def test_a_client_that_leaves_meanwhile_leaves_nothing(tmp_path):
     assert not list(tmp_path.glob(".uploads/*"))
 
 
+TWO_DAYS_AGO_S = time.time() - 48 * 3600
+
+
+def left(root, name, age_s=TWO_DAYS_AGO_S):
+    """Return a folder as a server leaves it that is killed."""
+    folder = root / ".uploads" / name
+    folder.mkdir(parents=True)
+    for file in ("lock", "000000"):
+        (folder / file).touch()
+    os.utime(folder, (age_s, age_s))
+    return folder
+
+
 async def test_what_a_killed_server_left_is_removed_in_time(tmp_path):
-    old, new = tmp_path / ".uploads" / "old", tmp_path / ".uploads" / "new"
-    for folder in (old, new):
-        folder.mkdir(parents=True)
-    two_days_ago = time.time() - 49 * 3600
-    os.utime(old, (two_days_ago, two_days_ago))
-    await store_uploads(tmp_path, [upload("a.png")], [])
-    assert (old.exists(), new.exists()) == (False, True)
+    old, new = left(tmp_path, "old"), left(tmp_path, "new", time.time())
+    stored = await store_uploads(tmp_path, [upload("a.png")], [])
+    assert set((tmp_path / ".uploads").iterdir()) == {new, stored.folder}
+    assert not old.exists()
+
+
+async def test_files_that_somebody_still_has_are_kept_however_old_they_are(tmp_path):
+    first = await store_uploads(tmp_path, [upload("a.png")], [])
+    os.utime(first.folder, (TWO_DAYS_AGO_S, TWO_DAYS_AGO_S))
+    await store_uploads(tmp_path, [upload("b.png")], [])
+    (file,) = first.files
+    assert file.read() == b"data"
+    folder = first.folder
+    del first, file
+    await store_uploads(tmp_path, [upload("c.png")], [])
+    assert not folder.exists()
+
+
+_HOLDS = """
+import asyncio, io, sys
+from pathlib import Path
+from starlette.datastructures import UploadFile
+from app.api import uploads
+from app.api.uploads import store_uploads
+stored = asyncio.run(store_uploads(Path(sys.argv[1]), [UploadFile(io.BytesIO(b"x"), filename="a.png")], []))
+print(stored.folder, flush=True)
+sys.stdin.read()
+"""
+
+
+async def test_another_server_s_files_are_kept_until_it_is_killed(tmp_path):
+    command = [sys.executable, "-c", _HOLDS, str(tmp_path)]
+    with subprocess.Popen(command, cwd=PROJECT, stdin=-1, stdout=-1, text=True) as server:
+        folder = Path(server.stdout.readline().strip())
+        for is_running in (True, False):
+            os.utime(folder, (TWO_DAYS_AGO_S, TWO_DAYS_AGO_S))
+            await store_uploads(tmp_path, [upload("a.png")], [])
+            assert folder.exists() is is_running
+            server.kill()
+            server.wait()
+
+
+async def test_servers_that_clean_up_at_once_do_not_disturb_one_another(tmp_path, caplog):
+    for number in range(100):
+        left(tmp_path, str(number))
+    begin = threading.Barrier(4)
+
+    def store(number):
+        begin.wait(10)
+        return asyncio.run(store_uploads(tmp_path, [upload(f"{number}.png")], []))
+
+    stored = await asyncio.gather(*(asyncio.to_thread(store, number) for number in range(4)))
+    assert set((tmp_path / ".uploads").iterdir()) == {each.folder for each in stored}
+    assert not caplog.records
+
+
+async def test_what_cannot_be_removed_does_not_stop_an_upload(tmp_path, monkeypatch, caplog):
+    left(tmp_path, "old")
+    monkeypatch.setattr(uploads.shutil, "rmtree", mock_denied)
+    stored = await store_uploads(tmp_path, [upload("a.png")], [])
+    assert stored.files.count() == 1
+    assert "cannot be removed: [Errno 13] Permission denied" in caplog.text
+
+
+def mock_denied(folder):
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+async def test_an_archive_keeps_its_name_apart_from_single_files(tmp_path):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("a.png", b"data")
+    archive.seek(0)
+    stored = await store_uploads(tmp_path, [UploadFile(archive, filename="upload.zip")], [])
+    assert stored.files.source == "zip:upload.zip"
+    single = await store_uploads(tmp_path, [upload("a.png")], [])
+    assert single.files.source == "upload"

@@ -53,6 +53,14 @@ async def test_an_engine_that_has_work_stays(resident):
         await futures[0]
 
 
+async def test_an_engine_that_somebody_keeps_stays():
+    loaded = engines(kept=70, idle=65)
+    with loaded["kept"].keeping():
+        assert too_many(loaded, PoolLimits(idle_unload_s=60)) == ["idle"]
+    loaded["kept"].last_used_s -= 70
+    assert too_many(loaded, PoolLimits(idle_unload_s=60)) == ["kept", "idle"]
+
+
 async def test_with_little_memory_left_the_least_recently_used_engine_goes_alone(resident):
     loaded = engines(new=20, oldest=90, old=70)
     assert too_many(loaded, PoolLimits(memory_limit_mb=900)) == ["oldest"]

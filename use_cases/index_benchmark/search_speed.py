@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import resource
 import time
@@ -15,6 +16,7 @@ from engines.base import Embeddings
 from engines.models import ModelSpec
 from use_cases.index_benchmark.vectors import ExactNearest, SyntheticVectors
 from use_cases.latency import ForeignLoad, summarize
+from use_cases.retrieval.ann_process import build_ann
 from use_cases.retrieval.duplicates import find_duplicates
 from use_cases.retrieval.image_index import ImageIndex
 from use_cases.retrieval.image_table import ImageTable
@@ -59,14 +61,15 @@ def measure_sizes(
         table.tidy()
         fill_s = time.perf_counter() - start_s
         if table.needs_ann():
-            table.build_ann()
+            asyncio.run(build_ann(table))
         results.append(_measure(table, queries, exact.places(), rounds) | {"fill_s": fill_s})
         results[-1]["add"] = _measure_adding(table, vectors, rounds)
         start_s = time.perf_counter()
         table.tidy()
         results[-1]["tidy_s"] = time.perf_counter() - start_s
         results[-1]["disk_bytes"] = _size(folder)
-        results[-1]["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        results[-1]["peak_rss_bytes"] = _peak_rss(resource.RUSAGE_SELF)
+        results[-1]["build_peak_rss_bytes"] = _peak_rss(resource.RUSAGE_CHILDREN)
     return results
 
 
@@ -128,6 +131,11 @@ def _records(start: int, count: int) -> list[ImageRecord]:
         )
         for number, hash_ in zip(range(start, start + count), hashes.tolist(), strict=True)
     ]
+
+
+def _peak_rss(who: int) -> int:
+    """Return the most memory that this process, or the largest that it started, has had, in bytes."""
+    return resource.getrusage(who).ru_maxrss * 1024
 
 
 def _size(folder: Path) -> int:

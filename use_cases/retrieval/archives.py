@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -10,12 +12,29 @@ from pathlib import Path, PurePosixPath
 
 from engines.errors import InvalidInputError
 from engines.preparation.images import MAX_IMAGE_BYTES
-from use_cases.retrieval.sources import ImageFile, check_caption, is_image_name
+from use_cases.retrieval.sources import (
+    MAX_CAPTION_BYTES,
+    UPLOADED_ARCHIVE,
+    ImageFile,
+    decode_caption,
+    is_image_name,
+)
+from use_cases.retrieval.zip_directory import check_directory
 
-_MAX_MEMBERS = 1_000_000
-_MAX_CAPTION_BYTES = 10_000
 # Nothing that is named like an image shrinks more, not even a blank bitmap: deflate's own limit is 1032.
 _MAX_RATIO = 500
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)  # not every Python brings LZMA
+# Damaged headers make `zipfile` raise struct.error and, where names are no text, ValueError.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
 
 
 class ZipArchive:
@@ -23,27 +42,30 @@ class ZipArchive:
 
     complete = True
 
-    def __init__(self, path: Path, name: str | None = None) -> None:
+    def __init__(self, path: Path, upload_name: str | None = None) -> None:
         """Read an archive's directory.
 
         Args:
             path: the archive.
-            name: what it is called; an upload's file has another name on the disk.
+            upload_name: what it was called where it was uploaded from; None for an archive of this machine.
 
         Raises:
             InvalidInputError: when it is no zip archive, or a dangerous one.
         """
-        self._name = name or path.name
-        self.source = name or str(path.expanduser().resolve())
+        path = Path(os.path.expanduser(path))
+        self._name = upload_name or path.name
+        self.source = f"{UPLOADED_ARCHIVE}{upload_name}" if upload_name else str(path.resolve())
         try:
-            self._archive = zipfile.ZipFile(path.expanduser())
+            with path.open("rb") as file:
+                check_directory(file, self._name)
+            self._archive = zipfile.ZipFile(path)
         except OSError as error:
             raise InvalidInputError(f"{self._name!r} cannot be read ({error.strerror}).") from None
-        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError):
+        except _DAMAGE:
             raise InvalidInputError(f"{self._name!r} is no zip archive, or it is damaged.") from None
-        self._members = {info.filename: info for info in self._archive.infolist() if not info.is_dir()}
-        if len(self._members) > _MAX_MEMBERS:
-            raise InvalidInputError(f"{self._name!r} has more than {_MAX_MEMBERS:,} files.")
+        self._members = {
+            info.filename: info for info in self._archive.infolist() if info.filename and not info.is_dir()
+        }
 
     def count(self) -> int:
         """Return how many there are; see `ImageFiles`."""
@@ -67,27 +89,31 @@ class ZipArchive:
             raise InvalidInputError("It is encrypted; unpack the archive first.")
         if info.file_size > MAX_IMAGE_BYTES or info.file_size > _MAX_RATIO * max(info.compress_size, 1):
             raise InvalidInputError("It would be too large, or is compressed too much, for an image.")
-        return self._extract(name, MAX_IMAGE_BYTES)
+        data = self._extract(name, MAX_IMAGE_BYTES, "It")
+        if len(data) > MAX_IMAGE_BYTES:
+            raise InvalidInputError(f"It has more than {MAX_IMAGE_BYTES:,} bytes.")
+        return data
 
     def _caption(self, name: str) -> str:
         beside = str(PurePosixPath(name).with_suffix(".txt"))
         if beside not in self._members:
             return ""
-        try:
-            return check_caption(self._extract(beside, _MAX_CAPTION_BYTES).decode("utf-8"))
-        except UnicodeDecodeError:
-            raise InvalidInputError(f"Its caption, {beside!r}, cannot be read as UTF-8 text.") from None
+        return decode_caption(self._extract(beside, MAX_CAPTION_BYTES, f"Its caption, {beside!r},"), beside)
 
-    def _extract(self, name: str, most: int) -> bytes:
-        """Return a member's content; what its header says of its size is not believed."""
+    def _extract(self, name: str, most: int, subject: str) -> bytes:
+        """Return a member's content, of one that is too long `most` bytes and one more.
+
+        What its header says of its size is not believed.
+        """
         try:
+            if self._members[name].compress_type not in _METHODS:
+                raise NotImplementedError
             with self._archive.open(name) as member:
-                data = member.read(most + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError):
-            raise InvalidInputError("It is damaged, or packed in a way that cannot be read.") from None
-        if len(data) > most:
-            raise InvalidInputError(f"It has more than {most:,} bytes.")
-        return data
+                return member.read(most + 1)
+        except _DAMAGE:
+            raise InvalidInputError(
+                f"{subject} is damaged, or packed in a way that cannot be read."
+            ) from None
 
 
 def _is_image_member(name: str) -> bool:

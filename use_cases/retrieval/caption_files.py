@@ -26,7 +26,13 @@ from use_cases.retrieval.caption_tables import (
     read_entries,
 )
 from use_cases.retrieval.caption_tars import read_tar
-from use_cases.retrieval.captioned import CaptionedImage, CaptionSet, counted, tidy_captions
+from use_cases.retrieval.captioned import (
+    MAX_CAPTIONS_BYTES,
+    CaptionedImage,
+    CaptionSet,
+    counted,
+    tidy_captions,
+)
 from use_cases.retrieval.sources import is_image_name
 
 GALLERY = "gallery"
@@ -138,17 +144,28 @@ def _with_captions_beside(folder: Path) -> list[CaptionedImage]:
     for path in sorted(folder.rglob("*")):
         if not is_image_name(path.name) or not path.is_file():
             continue
-        beside, captions = path.with_suffix(".txt"), ""
-        try:
-            if beside.is_file():
-                captions = beside.read_text("utf-8-sig")
-        except OSError as error:
-            raise InvalidInputError(f"{beside.name!r} cannot be read ({error.strerror}).") from None
-        except UnicodeDecodeError:
-            raise InvalidInputError(f"{beside.name!r} is not UTF-8 text.") from None
         name = printable(path.relative_to(folder).as_posix())
-        images.append(CaptionedImage(name, path, tidy_captions(captions.splitlines())))
+        captions = _lines(path.with_suffix(".txt"))
+        images.append(CaptionedImage(name, path, tidy_captions(captions)))
     return images
+
+
+def _lines(beside: Path) -> list[str]:
+    """Return the lines of a text file, none when there is no such file."""
+    try:
+        if not beside.is_file():
+            return []
+        with beside.open("rb") as file:
+            data = file.read(MAX_CAPTIONS_BYTES + 1)
+        if len(data) > MAX_CAPTIONS_BYTES:
+            raise InvalidInputError(
+                f"{beside.name!r} has more than {MAX_CAPTIONS_BYTES:,} bytes; a caption is shorter."
+            )
+        return data.decode("utf-8-sig").splitlines()
+    except OSError as error:
+        raise InvalidInputError(f"{beside.name!r} cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise InvalidInputError(f"{beside.name!r} is not UTF-8 text.") from None
 
 
 def _table_in(folder: Path, num_images: int) -> Path:

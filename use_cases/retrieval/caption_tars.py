@@ -15,10 +15,9 @@ from pathlib import Path, PurePosixPath
 from engines.errors import InvalidInputError
 from engines.preparation.images import MAX_IMAGE_BYTES
 from use_cases.retrieval.caption_tables import printable
-from use_cases.retrieval.captioned import CaptionedImage, tidy_captions
+from use_cases.retrieval.captioned import MAX_CAPTIONS_BYTES, CaptionedImage, tidy_captions
 from use_cases.retrieval.sources import is_image_name
 
-_MAX_CAPTION_BYTES = 1_000_000
 _Members = Mapping[str, tarfile.TarInfo]  # by what follows the first dot of their names
 
 
@@ -89,9 +88,9 @@ def _captions(path: Path, archive: tarfile.TarFile, members: _Members) -> tuple[
 
 
 def _read_text(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
-    if member.size > _MAX_CAPTION_BYTES:
+    if member.size > MAX_CAPTIONS_BYTES:
         raise InvalidInputError(
-            f"{member.name!r} in {path.name!r} has more than {_MAX_CAPTION_BYTES:,} bytes; a caption is"
+            f"{member.name!r} in {path.name!r} has more than {MAX_CAPTIONS_BYTES:,} bytes; a caption is"
             " shorter."
         )
     file = archive.extractfile(member)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+MAX_CAPTIONS_BYTES = 1_000_000  # of the text file with one image's captions
+
 
 @dataclass(frozen=True, slots=True)
 class CaptionedImage:

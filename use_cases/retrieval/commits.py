@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import InvalidInputError
 from engines.pool import PooledEngine
-from engines.worker.background import in_background
+from engines.worker.background import in_background, in_background_to_the_end
+from use_cases.retrieval.ann_process import build_ann
 from use_cases.retrieval.duplicates import find_duplicates
 from use_cases.retrieval.image_table import ImageTable
 from use_cases.retrieval.progress import IngestProgress
@@ -43,9 +44,19 @@ class Target:
 class Commits:
     """Writes the targets' rows now and then, and counts them; belongs to one event loop."""
 
-    def __init__(self, targets: Sequence[Target], progress: IngestProgress) -> None:
+    def __init__(
+        self, targets: Sequence[Target], progress: IngestProgress, max_images: int | None = None
+    ) -> None:
+        """Begin with nothing to write.
+
+        Args:
+            targets: the tables.
+            progress: counts what is committed.
+            max_images: that a table may have; None for any number.
+        """
         self._targets = targets
         self._progress = progress
+        self._max_images = max_images
         self._committed_s = time.monotonic()
         self._commits = 0
 
@@ -56,29 +67,39 @@ class Commits:
             await self.write()
 
     async def write(self) -> None:
-        """Commit all rows; a caller that is cancelled meanwhile waits until they are written."""
+        """Commit all rows; a caller that is cancelled meanwhile waits until they are written.
+
+        Raises:
+            InvalidInputError: when a table has no room for them; they are not written then.
+            IndexStorageError: when that fails.
+        """
         due = [(target, target.rows) for target in self._targets if target.rows]
+        duplicates: set[str] = set()
         for target, rows in due:
             target.rows = []
-            await _to_the_end(in_background(_write, target.table, rows, self._progress))
-        self._count(due)
+            duplicates.update(await in_background_to_the_end(_write, target.table, rows, self._max_images))
+        self._count(due, duplicates)
         self._commits += bool(due)
         if due and not self._commits % _COMMITS_BEFORE_TIDYING:
             await self.tidy()
         self._committed_s = time.monotonic()
 
     async def tidy(self) -> None:
-        """Merge the small files that commits left behind."""
-        for target in self._targets:
-            await _to_the_end(in_background(target.table.tidy))
+        """Merge the small files that commits left behind, and make the ANN index of large tables.
 
-    async def build_ann(self) -> None:
-        """Make the ANN index of the tables that have become large."""
+        A table that has just become large must not wait for the end of an ingestion: without the index each
+        further commit would look for its duplicates among all images.
+        """
         for target in self._targets:
+            await in_background_to_the_end(target.table.tidy)
             if await in_background(target.table.needs_ann):
-                await _to_the_end(in_background(target.table.build_ann))
+                self._progress.is_indexing = True
+                try:
+                    await build_ann(target.table)
+                finally:
+                    self._progress.is_indexing = False
 
-    def _count(self, committed: Sequence[tuple[Target, list[Row]]]) -> None:
+    def _count(self, committed: Sequence[tuple[Target, list[Row]]], duplicates: set[str]) -> None:
         """Count what was committed, an image once, for however many models it was embedded."""
         replaces: dict[str, bool] = {}
         for _, rows in committed:
@@ -86,27 +107,22 @@ class Commits:
                 replaces[row.record.id] = replaces.get(row.record.id, False) or row.replaces
         self._progress.replaced += sum(replaces.values())
         self._progress.added += len(replaces) - sum(replaces.values())
+        self._progress.duplicates += sum(not replaces[id_] for id_ in duplicates)
 
 
-def _write(table: ImageTable, rows: Sequence[Row], progress: IngestProgress) -> None:
-    """Commit rows: the new ones at once, then those that take the place of others."""
+def _write(table: ImageTable, rows: Sequence[Row], max_images: int | None) -> list[str]:
+    """Commit rows, the new ones at once, then those that take the place of others; return the duplicates."""
+    if max_images is not None and len(table) + sum(not row.replaces for row in rows) > max_images:
+        raise InvalidInputError(
+            f"There is room for {max_images:,} images, and it is used up; what was added until now stays."
+        )
     records = [row.record for row in rows]
     embeddings = np.stack([row.embedding for row in rows])
     duplicates = find_duplicates(table, records, embeddings)
-    progress.duplicates += sum(map(bool, duplicates))
     records = [replace(record, duplicate_of=id_) for record, id_ in zip(records, duplicates, strict=True)]
     replaces = np.array([row.replaces for row in rows])
     for write, chosen in ((table.add, ~replaces), (table.replace, replaces)):
         if chosen.any():
             places = np.flatnonzero(chosen)
             write([records[place] for place in places], embeddings[places])
-
-
-async def _to_the_end(work: Coroutine[Any, Any, object]) -> None:
-    """Await work that must not be left half done, or go on alone, when its caller is cancelled."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
+    return [record.id for record in records if record.duplicate_of]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from engines.base import Embeddings
 from use_cases.retrieval.image_table import ImageTable
+from use_cases.retrieval.marks import changed_ids
 from use_cases.retrieval.records import ImageRecord
 from use_cases.retrieval.snapshot import Neighbours
 from use_cases.retrieval.thumbnails import different_bits
@@ -22,35 +23,51 @@ _LOOKED_AT = 5  # neighbours of each image
 
 
 def find_duplicates(table: ImageTable, records: Sequence[ImageRecord], embeddings: Embeddings) -> list[str]:
-    """Return the id of the first image that each is a duplicate of; "" for new ones.
+    """Return the id of the original that each is a duplicate of; "" for originals.
 
-    An image is one when its file, or nearly the picture, is that of an image in the table or earlier in the
-    list.
+    An image is one when its file, or nearly the picture, is that of an image in the table or of another in
+    the list. One that the table has with the same file, so that only its caption is new, stays what it is.
 
     Args:
         table: what to compare with.
-        records: about to be added to it, or to take the place of those with the same ids.
+        records: about to be added to it, or to take the place of those with the same ids. The new ones are
+            to be written first: they may name an image that is about to change, which then hands them over.
         embeddings: [n, dim], in their order.
     """
-    leaving = {record.id for record in records}  # the table's own state of them does not count
+    held = table.lookup([record.id for record in records])
+    changed = changed_ids(records, held)
     same = table.with_content([record.content_hash for record in records])
-    near = _near(table, records, embeddings, leaving)
-    found: list[str] = []
+    near = _near(table, records, embeddings, changed)
+    found = [held[record.id].duplicate_of if record.id in held else "" for record in records]
     originals: list[int] = []  # of this list
-    for position, record in enumerate(records):
+    for position in _in_order_of_writing(records, held, changed):
+        record = records[position]
         known = same.get(record.content_hash)
-        owner = known.id if known and known.id not in leaving else near[position]
+        owner = known.id if known and _may_name(record, known, changed) else near[position]
         if not owner and originals:
             close = np.flatnonzero(embeddings[originals] @ embeddings[position] >= NEAR_COSINE)
             owner = _alike(record, [records[originals[place]] for place in close])
         if not owner:
             originals.append(position)
-        found.append(owner)
+        found[position] = owner
     return found
 
 
+def _in_order_of_writing(
+    records: Sequence[ImageRecord], held: Mapping[str, ImageRecord], changed: set[str]
+) -> list[int]:
+    """Return where the new records are, then those with another file; the others stay what they are."""
+    new = [place for place, record in enumerate(records) if record.id not in held]
+    return new + [place for place, record in enumerate(records) if record.id in changed]
+
+
+def _may_name(record: ImageRecord, other: ImageRecord, changed: set[str]) -> bool:
+    """Tell whether a record may be marked with another one's original, which is to be there when both are."""
+    return record.id not in changed or (other.id not in changed and other.duplicate_of not in changed)
+
+
 def _near(
-    table: ImageTable, records: Sequence[ImageRecord], embeddings: Embeddings, leaving: set[str]
+    table: ImageTable, records: Sequence[ImageRecord], embeddings: Embeddings, changed: set[str]
 ) -> list[str]:
     """Return the original in the table that each image is nearly the same as; "" for none."""
     snapshot = table.snapshot()
@@ -61,7 +78,7 @@ def _near(
     facts = iter(snapshot.facts(Neighbours.joined(close)))
     candidates = [[next(facts) for _ in each.ids] for each in close]
     return [
-        _alike(record, [other for other in others if (other.duplicate_of or other.id) not in leaving])
+        _alike(record, [other for other in others if _may_name(record, other, changed)])
         for record, others in zip(records, candidates, strict=True)
     ]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from engines.errors import InvalidInputError
 from use_cases.retrieval.image_table import ImageTable
-from use_cases.retrieval.records import FACTS, as_json, to_arrow
+from use_cases.retrieval.records import FACTS, ImageRecord, to_arrow
 from use_cases.retrieval.storage import storage_errors
 
 
@@ -30,8 +31,14 @@ def export_table(table: ImageTable, path: Path) -> int:
         )
     if path.exists():
         raise InvalidInputError(f"The file {path.name!r} exists; choose another name, or remove it first.")
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")  # a failure leaves no half a file
     with storage_errors("exported"):
-        return _WRITERS[path.suffix](table, path)
+        try:
+            images = _WRITERS[path.suffix](table, beside)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    return images
 
 
 def _to_parquet(table: ImageTable, path: Path) -> int:
@@ -50,9 +57,13 @@ def _to_json_lines(table: ImageTable, path: Path) -> int:
     images = 0
     with path.open("w", encoding="utf-8") as file:
         for records, _ in table.scan():
-            file.writelines(json.dumps(as_json(record), ensure_ascii=False) + "\n" for record in records)
+            file.writelines(_json_line(record) for record in records)
             images += len(records)
     return images
+
+
+def _json_line(record: ImageRecord) -> str:
+    return json.dumps({name: getattr(record, name) for name in FACTS}, ensure_ascii=False) + "\n"
 
 
 def _to_csv(table: ImageTable, path: Path) -> int:

@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -126,7 +127,12 @@ class Galleries:
                 await self._check_room(name, files)
                 gallery = await self._gallery(name, create=True)
                 job = gallery.job = IndexJob(
-                    files, gallery.index, models, remove_missing=remove_missing, clean_up=clean_up
+                    files,
+                    gallery.index,
+                    models,
+                    remove_missing=remove_missing,
+                    max_images=self.options.max_images,
+                    clean_up=clean_up,
                 )
         except BaseException:
             await asyncio.to_thread(clean_up)
@@ -210,11 +216,11 @@ class Galleries:
             raise IndexBusyError(
                 f"Images are being added to the gallery {name!r} already; wait until that has ended."
             )
-        added, held = await asyncio.to_thread(files.count), max(status.images.values(), default=0)
-        if held + added > self.options.max_images:
+        # Many of them may be there already: whether there is room for the others shows while adding them.
+        added = await asyncio.to_thread(files.count)
+        if added > self.options.max_images:
             raise InvalidInputError(
-                f"The gallery {name!r} may have {self.options.max_images:,} images; it has {held:,}, and"
-                f" these are {added:,}."
+                f"A gallery may have {self.options.max_images:,} images, and these are {added:,}."
             )
 
     async def _gallery(self, name: str, *, create: bool = False) -> _Gallery:
@@ -258,4 +264,5 @@ def _remove(index: ImageIndex, ids: Sequence[str]) -> int:
 
 def _clean_up(folder: Path | None) -> None:
     if folder is not None:
-        shutil.rmtree(folder)
+        with suppress(FileNotFoundError):  # a sweep of old uploads may have been faster
+            shutil.rmtree(folder)

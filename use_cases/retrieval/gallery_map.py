@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import Embeddings
-from use_cases.retrieval.image_table import ImageTable
+from use_cases.retrieval.image_table import ImageTable, TableState
 
 MAX_POINTS = 5_000  # that a browser can draw, and a reader take in
 
@@ -30,20 +30,21 @@ class GalleryMaps:
     """Keeps the map of each table until somebody changes the table; for any thread."""
 
     def __init__(self) -> None:
-        self._maps: WeakKeyDictionary[ImageTable, tuple[int, GalleryMap]] = WeakKeyDictionary()
+        self._maps: WeakKeyDictionary[ImageTable, tuple[TableState, GalleryMap]] = WeakKeyDictionary()
         self._drawing = threading.Lock()
 
     def of(self, table: ImageTable) -> GalleryMap:
         """Return a table's map; it is drawn when it is first asked for.
 
         Raises:
-            IndexStorageError: when the table cannot be read.
+            UnknownIndexError: when somebody removed the table.
+            IndexStorageError: when it cannot be read.
         """
         with self._drawing:
-            version = table.version  # read first: a change in between is seen the next time
+            state = table.state  # read first: a change in between is seen the next time
             known = self._maps.get(table)
-            if known is None or known[0] != version:
-                known = version, draw_map(table)
+            if known is None or known[0] != state:
+                known = state, draw_map(table)
                 self._maps[table] = known
             return known[1]
 

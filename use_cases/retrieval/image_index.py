@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from lancedb.table import Table
 
 _SECOND_LOOK_S = 1.0  # after which another process's commits are seen
+_REMOVED = "Somebody removed these images from the index; add them again."
 
 
 class ImageIndex:
@@ -65,16 +68,21 @@ class ImageIndex:
         Raises:
             IndexStorageError: when they cannot be read.
         """
-        tables = [self._wrap(name) for name in self._names() if self._exists(name)]
-        facts = [facts_in(table.schema) for table in tables]
-        return {str(each["model"]): table for each, table in zip(facts, tables, strict=True) if each}
+        tables: dict[str, ImageTable] = {}
+        for name in self._names():
+            with suppress(UnknownIndexError):  # it is being made, or its making was killed
+                table = self._wrap(name)
+                facts = facts_in(table.schema)
+                if facts:
+                    tables[str(facts["model"])] = table
+        return tables
 
     def has(self, spec: ModelSpec) -> bool:
         """Tell whether it has embeddings of a model, in whatever state."""
         return self._exists(_table_name(spec))
 
     def table(self, spec: ModelSpec, *, create: bool = False) -> ImageTable:
-        """Return a model's table.
+        """Return a model's table; the same object until somebody removes it or builds it anew.
 
         Args:
             spec: the model.
@@ -83,12 +91,15 @@ class ImageIndex:
         Raises:
             UnknownIndexError: when there is none and none is to be made.
             IndexMismatchError: when it was built with another state of the model.
+            IndexBusyError: when somebody else is making it.
             IndexStorageError: when it cannot be read or made.
         """
         with self._opening:
-            if spec not in self._tables:
-                self._tables[spec] = self._open(spec, create)
-            return self._tables[spec]
+            known = self._tables.pop(spec, None)
+            if known is None or not known.is_still_there():  # another process may have built it anew
+                known = self._open(spec, create)
+            self._tables[spec] = known
+            return known
 
     def drop_outdated(self, spec: ModelSpec) -> None:
         """Remove a model's table if it was built with another state of the model.
@@ -122,32 +133,45 @@ class ImageIndex:
         if not self._exists(name):
             if not create:
                 raise UnknownIndexError(self._what_is_missing(spec))
-            with storage_errors("made"):
-                self._database.create_table(name, schema=table_schema(spec), exist_ok=True)
-        table = self._wrap(name)
-        if facts_in(table.schema) != model_facts(spec):
+            self._make(name, spec)
+        return self._wrap(name, model_facts(spec))
+
+    def _make(self, name: str, spec: ModelSpec) -> None:
+        with only_writer(self._lock_file(name)):  # of two that make it at once one overwrites the other's
+            if not self._exists(name):
+                with storage_errors("made"):
+                    self._database.create_table(name, schema=table_schema(spec))
+
+    def _wrap(self, name: str, wanted: Mapping[str, object] | None = None) -> ImageTable:
+        """Return a table.
+
+        Args:
+            name: of it.
+            wanted: the facts that it must have been made with, whenever it is opened; None for any.
+        """
+        return ImageTable(partial(self._handle, name, wanted), self._lock_file(name))
+
+    def _handle(self, name: str, wanted: Mapping[str, object] | None) -> Table:
+        with storage_errors("opened"):
+            try:
+                table = self._database.open_table(name)
+            except ValueError as error:  # so is one that is being made, or whose making was killed
+                if "was not found" not in str(error):
+                    raise
+                raise UnknownIndexError(_REMOVED) from None
+            held = facts_in(table.schema)
+        if wanted is not None and held != wanted:
             raise IndexMismatchError(
-                f"The index was built with another state of {spec.name}, whose embeddings cannot be compared"
-                " with today's; remove it and add its images again, or build it with --rebuild."
+                f"The index was built with another state of {wanted['model']}, whose embeddings cannot be"
+                " compared with today's; remove it and add its images again."
             )
         return table
 
-    def _wrap(self, name: str) -> ImageTable:
-        return ImageTable(partial(self._handle, name), self._lock_file(name))
-
-    def _handle(self, name: str) -> Table:
-        with storage_errors("opened"):
-            return self._database.open_table(name)
-
     def _exists(self, name: str) -> bool:
-        """Tell whether a table can be opened; one that is being made, or whose making was killed, cannot."""
-        with storage_errors("opened"):
-            try:
-                self._database.open_table(name)
-            except ValueError as error:
-                if "was not found" in str(error):
-                    return False
-                raise
+        try:
+            self._handle(name, None)
+        except UnknownIndexError:
+            return False
         return True
 
     def _lock_file(self, name: str) -> Path | None:

@@ -4,33 +4,44 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from engines.base import Embeddings
 from use_cases.retrieval import ann
+from use_cases.retrieval.errors import IndexBusyError, IndexStorageError
 from use_cases.retrieval.filters import ImageFilter, quoted
+from use_cases.retrieval.marks import changed_ids, handed_over, mend, read_marks, write_marks
 from use_cases.retrieval.records import (
     EMBEDDING,
     FACTS,
     ImageRecord,
     from_arrow,
+    table_id,
     to_arrow,
     to_matrix,
 )
 from use_cases.retrieval.snapshot import Snapshot, id_in
-from use_cases.retrieval.storage import only_writer, storage_errors
+from use_cases.retrieval.storage import only_writer, storage_errors, table_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from lancedb.table import Table
+    from lancedb.table import LanceTable, Table
 
 _OLD_VERSIONS = timedelta(minutes=10)  # are kept for readers that began with them
 _IDS_A_CALL = 500
 _OUTGROWN = 2  # times as many images as an ANN index was tuned for
+
+
+class TableState(NamedTuple):
+    """Which table it is, and how often it was changed: the rows of equal states are equal."""
+
+    table_id: str
+    version: int
 
 
 class ImageTable:
@@ -40,17 +51,19 @@ class ImageTable:
         """Wrap a table.
 
         Args:
-            open_table: returns a handle on it, with the columns of `table_schema`.
+            open_table: returns a handle on it as it is now, with the columns of `table_schema`; raises an
+                EngineError when somebody removed it, or built it anew so that it cannot be used.
             lock_file: keeps other processes from writing; None for an object store, where nothing does.
         """
         self._open = open_table
         self._table = open_table()
+        self._first_id = table_id(self._table.schema)
         self._lock_file = lock_file
-        self._snapshot: tuple[int, Snapshot] | None = None
+        self._snapshot: tuple[TableState, Snapshot] | None = None
         self._refreshing = threading.Lock()
 
     def __len__(self) -> int:
-        with storage_errors("read"):
+        with self._errors("read"):
             return int(self._table.count_rows())
 
     @property
@@ -61,31 +74,64 @@ class ImageTable:
     @property
     def schema(self) -> pa.Schema:
         """Return its columns."""
-        return self._table.schema
+        with self._errors("read"):
+            return self._table.schema
+
+    @property
+    def uri(self) -> str:
+        """Return its address, a folder or one of an object store, for another process to open it."""
+        with self._errors("read"):
+            return str(cast("LanceTable", self._table).uri)
 
     @property
     def version(self) -> int:
-        """Return a number that grows with each change."""
-        with storage_errors("read"):
-            return int(self._table.version)
+        """Return a number that grows with each change, and begins anew when the table is built anew."""
+        return self.state.version
+
+    @property
+    def state(self) -> TableState:
+        """Return what changes with each change, and when the table is built anew."""
+        with self._errors("read"):
+            return _state_of(self._table)
+
+    def is_still_there(self) -> bool:
+        """Tell whether it is the table that was opened; somebody may have removed it, or built it anew."""
+        try:
+            with storage_errors("read"):
+                return table_id(self._table.schema) == self._first_id
+        except IndexStorageError:  # who opens it again learns why
+            return False
 
     def snapshot(self) -> Snapshot:
-        """Return the images as they are now: the same object until somebody changes them."""
-        with self._refreshing, storage_errors("read"):
-            version = int(self._table.version)
-            if self._snapshot is None or self._snapshot[0] != version:
+        """Return the images as they are now: the same object until somebody changes them.
+
+        Raises:
+            UnknownIndexError: when somebody removed the table.
+            IndexMismatchError: when somebody built it anew with another state of the model.
+            IndexStorageError: when it cannot be read.
+        """
+        with self._refreshing, self._errors("read"):
+            if self._snapshot is None or self._snapshot[0] != _state_of(self._table):
+                self._check()  # so that it does not lag behind the one that is opened now
                 pinned = self._open()
-                pinned.checkout(version)
-                self._snapshot = version, Snapshot(pinned, ann.read_settings(pinned))
+                pinned.checkout(int(pinned.version))
+                state = _state_of(pinned)
+                check = partial(self._check_id, state.table_id)
+                self._snapshot = state, Snapshot(pinned, ann.read_settings(pinned), check)
             return self._snapshot[1]
 
-    def writing(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def writing(self) -> Iterator[None]:
         """Keep all others from writing, in this process and in others on this machine.
 
         Raises:
             IndexBusyError: when somebody else is writing.
+            UnknownIndexError: when somebody removed the table.
+            IndexMismatchError: when somebody built it anew with another state of the model.
         """
-        return only_writer(self._lock_file)
+        with only_writer(self._lock_file):
+            self._check()  # only now nobody can remove it any more, or build it anew
+            yield
 
     def lookup(self, ids: Sequence[str]) -> dict[str, ImageRecord]:
         """Return what it holds of some ids, by id, without thumbnails."""
@@ -98,7 +144,7 @@ class ImageTable:
 
     def ids_from(self, source: str) -> Iterator[str]:
         """Return the ids of all images from one source."""
-        with storage_errors("read"):
+        with self._errors("read"):
             for batch in self._table.search().where(f"source = {quoted(source)}").select(["id"]).to_batches():
                 yield from batch["id"].to_pylist()
 
@@ -112,16 +158,27 @@ class ImageTable:
         Raises:
             IndexStorageError: when that fails; nothing is added then.
         """
-        with storage_errors("written"):
+        with self._errors("written"):
             self._table.add(to_arrow(records, embeddings, self.schema))
 
     def replace(self, records: Sequence[ImageRecord], embeddings: Embeddings) -> None:
-        """Do what `add` does for images whose ids it holds already. It reads all ids, so it takes longer."""
-        with storage_errors("written"):
+        """Do what `add` does for images whose ids it holds already. It reads all ids, so it takes longer.
+
+        An image whose file stays the same keeps its mark as a duplicate, whatever its record says; the
+        duplicates of one whose file changes are handed over first.
+        """
+        ids = [record.id for record in records]
+        held = self.lookup(ids)
+        if changed := changed_ids(records, held):
+            with self._errors("written"):
+                write_marks(self._table, handed_over(read_marks(self._table), changed))
+            held = self.lookup(ids)
+        marks = {id_: record.duplicate_of for id_, record in held.items() if id_ not in changed}
+        records = [replace(each, duplicate_of=marks.get(each.id, each.duplicate_of)) for each in records]
+        with self._errors("written"):
             merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
             merge = merge.use_index(False)  # through one it may leave rows twice
             merge.execute(to_arrow(records, embeddings, self.schema))
-        self._promote([record.id for record in records])
 
     def remove(self, ids: Sequence[str]) -> int:
         """Remove images; return how many there were. Call it within `writing`.
@@ -130,43 +187,39 @@ class ImageTable:
             IndexStorageError: when that fails.
         """
         before = len(self)
-        with storage_errors("written"):
+        with self._errors("written"):
+            marks = read_marks(self._table)
+            write_marks(self._table, handed_over(marks, set(ids)))
+            ids = sorted(ids, key=lambda id_: id_ not in marks)  # duplicates go before their originals
             for start in range(0, len(ids), _IDS_A_CALL):
                 self._table.delete(id_in(ids[start : start + _IDS_A_CALL]))
-        self._promote(ids)
         return before - len(self)
 
     def tidy(self) -> None:
-        """Merge the small files of many commits, bring the ANN index up to date, drop old versions."""
-        with storage_errors("written"):
+        """Merge the small files of many commits, bring the ANN index up to date, drop old versions.
+
+        Marks that name no original, which older versions of this app left behind, are mended.
+        """
+        with self._errors("written"):
+            mend(self._table)
             self._table.optimize(cleanup_older_than=_OLD_VERSIONS)
 
     def needs_ann(self) -> bool:
         """Tell whether an ANN index would make searching faster, or one that it has is outgrown."""
+        self._check()  # another process may have built it in this moment
         snapshot = self.snapshot()
-        settings = ann.read_settings(self._table)
-        outgrown = settings is None or len(snapshot) > _OUTGROWN * settings.rows
+        outgrown = snapshot.ann is None or len(snapshot) > _OUTGROWN * snapshot.ann.rows
         return outgrown and not snapshot.in_memory
-
-    def build_ann(self) -> ann.AnnSettings:
-        """Make the ANN index, or make it anew, and measure what it finds. Call it within `writing`.
-
-        Raises:
-            IndexStorageError: when that fails; the images can still be searched.
-        """
-        with storage_errors("written"):
-            return ann.build(self._table)
 
     def stats(self) -> dict[str, object]:
         """Return how much it holds, and how it is searched, for people and programs."""
         snapshot = self.snapshot()
-        settings = ann.read_settings(self._table)
         return {
             "images": len(snapshot),
             "duplicates": len(snapshot) - snapshot.count(ImageFilter(hide_duplicates=True)),
             "with_caption": snapshot.count(ImageFilter(has_caption=True)),
             "dim": self.dim,
-            "ann": asdict(settings) if settings else None,
+            "ann": asdict(snapshot.ann) if snapshot.ann else None,
             "version": self.version,
         }
 
@@ -174,24 +227,32 @@ class ImageTable:
         """Go through all images, without thumbnails; memory holds one batch at a time."""
         import pyarrow as pa
 
-        with storage_errors("read"):
+        with self._errors("read"):
             for batch in self._table.search().select([*FACTS, EMBEDDING]).to_batches(batch_size):
                 rows = pa.Table.from_batches([batch])
                 yield from_arrow(rows), to_matrix(rows)
 
     def _facts(self, condition: str) -> list[ImageRecord]:
-        with storage_errors("read"):
+        with self._errors("read"):
             return from_arrow(self._table.search().where(condition).select(list(FACTS)).to_arrow())
 
-    def _promote(self, gone: Sequence[str]) -> None:
-        """Make the first duplicate of each image that is gone, or was replaced, an original."""
-        for start in range(0, len(gone), _IDS_A_CALL):
-            owners = ", ".join(map(quoted, gone[start : start + _IDS_A_CALL]))
-            heirs: dict[str, str] = {}
-            for record in self._facts(f"duplicate_of IN ({owners})"):
-                heirs.setdefault(record.duplicate_of, record.id)
-            for owner, heir in heirs.items():
-                with storage_errors("written"):
-                    duplicates = f"duplicate_of = {quoted(owner)}"
-                    self._table.update(where=duplicates, values={"duplicate_of": heir})
-                    self._table.update(where=f"id = {quoted(heir)}", values={"duplicate_of": ""})
+    def _errors(self, done: str) -> AbstractContextManager[None]:
+        return table_errors(done, self._check)
+
+    def _check(self) -> None:
+        """Take the table as it is now; say what happened if it is not there, or cannot be used any more."""
+        self._table = self._open()
+
+    def _check_id(self, wanted: str) -> None:
+        """Do what `_check` does for rows of a table that was built anew since they were found.
+
+        Raises:
+            IndexBusyError: when that happened.
+        """
+        self._check()
+        if table_id(self._table.schema) != wanted:
+            raise IndexBusyError("The index was built anew in this moment; try again.")
+
+
+def _state_of(table: Table) -> TableState:
+    return TableState(table_id(table.schema), int(table.version))

@@ -16,7 +16,7 @@ from engines.errors import InferenceError, InvalidInputError, OverloadedError
 from engines.pool import PooledEngine
 from engines.preparation.images import image_size
 from engines.preparation.source import SourceImage
-from engines.worker.background import in_background
+from engines.worker.background import in_background, in_background_to_the_end
 from use_cases.retrieval.commits import Commits, Row, Target
 from use_cases.retrieval.image_ids import ImageIds, Known
 from use_cases.retrieval.image_index import ImageIndex
@@ -46,6 +46,7 @@ async def add_images(
     progress: IngestProgress | None = None,
     *,
     remove_missing: bool = False,
+    max_images: int | None = None,
 ) -> IngestProgress:
     """Bring an index up to date with a folder, an archive or a list of files.
 
@@ -59,25 +60,29 @@ async def add_images(
         engines: the models, running.
         progress: counts what happens, for somebody who watches.
         remove_missing: remove what the index has from the same source and the source has no more.
+        max_images: that a table may have; None for any number.
 
     Raises:
-        InvalidInputError: when there is no image at all.
+        InvalidInputError: when there is no image at all, or no room for more.
         IndexBusyError: when somebody else is adding images.
         IndexMismatchError: when the index was built with another state of a model.
         IndexStorageError: when the index cannot be written; what was committed stays.
         EngineError: when an engine fails for good.
     """
     progress = progress or IngestProgress()
+    progress.begin()
     try:
         progress.total = await in_background(files.count)
-        with ExitStack() as locks:
-            targets = await in_background(_open_targets, index, engines, locks)
-            ingestion = _Ingestion(files, targets, progress)
+        with ExitStack() as held:
+            for pooled in engines:
+                held.enter_context(pooled.engine.keeping())
+            targets = await in_background_to_the_end(_open_targets, index, engines, held)
+            commits = Commits(targets, progress, max_images)
+            ingestion = _Ingestion(files, targets, commits, progress, remove_missing=remove_missing)
             await ingestion.run()
             if remove_missing and files.complete:
-                await in_background(ingestion.remove_missing)
-            await ingestion.commits.tidy()
-            await ingestion.commits.build_ann()
+                await in_background_to_the_end(ingestion.remove_missing)
+            await commits.tidy()
     finally:
         progress.end()
     return progress
@@ -99,14 +104,22 @@ class _Read(NamedTuple):
 class _Ingestion:
     """The pipeline: files are read and embedded side by side, and committed in their order."""
 
-    def __init__(self, files: ImageFiles, targets: Sequence[Target], progress: IngestProgress) -> None:
-        self.commits = Commits(targets, progress)
+    def __init__(
+        self,
+        files: ImageFiles,
+        targets: Sequence[Target],
+        commits: Commits,
+        progress: IngestProgress,
+        *,
+        remove_missing: bool,
+    ) -> None:
+        self._commits = commits
         self._files = files
         self._targets = targets
         self._progress = progress
         specs = [target.pooled.engine.spec for target in targets]
         self._min_side = max(min_image_side(specs), THUMBNAIL_SIDE)
-        self._ids = ImageIds(files.source, self._lookup)
+        self._ids = ImageIds(files.source, self._lookup, replaces=remove_missing)
         self._unusable: set[str] = set()  # files that are there, so nothing of them is missing
         self._reading = asyncio.Semaphore(_FILES_AT_ONCE)
         self._heavy = asyncio.Semaphore(_HEAVY_AT_ONCE)
@@ -124,7 +137,7 @@ class _Ingestion:
                         await self._finish(under_way.popleft())
             while under_way:
                 await self._finish(under_way.popleft())
-            await self.commits.write()
+            await self._commits.write()
         finally:  # after an error or a cancellation nobody waits for the others
             for task in under_way:
                 task.cancel()
@@ -135,16 +148,20 @@ class _Ingestion:
         gone: set[str] = set()
         for target in self._targets:
             held = target.table.ids_from(self._files.source)
-            missing = [id_ for id_ in held if id_ not in self._ids and id_ not in self._unusable]
+            missing = [id_ for id_ in held if id_ not in self._ids and not self._is_unusable(id_)]
             target.table.remove(missing)
             gone.update(missing)
         self._progress.removed = len(gone)
+
+    def _is_unusable(self, id_: str) -> bool:
+        """Tell whether an image's file is there but cannot be used; see `ImageIds` for its other names."""
+        return id_ in self._unusable or id_.partition("/")[2] in self._unusable
 
     async def _finish(self, task: asyncio.Task[_NewRows]) -> None:
         for target, row in await task:
             target.rows.append(row)
         self._progress.advance(1)
-        await self.commits.write_if_due()
+        await self._commits.write_if_due()
 
     async def _process(self, file: ImageFile, known: Known) -> _NewRows:
         """Return what is to be committed of a file: nothing when it is known, or cannot be used."""

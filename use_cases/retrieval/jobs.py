@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from engines.errors import EngineError, InferenceError
 from engines.pool import PooledEngine
-from engines.worker.background import in_background
+from engines.worker.background import in_background_to_the_end
 from use_cases.retrieval.image_index import ImageIndex
 from use_cases.retrieval.ingest import add_images
 from use_cases.retrieval.progress import IngestProgress
@@ -33,6 +33,7 @@ class IndexJob:
         *,
         remove_missing: bool = False,
         drop_outdated: bool = False,
+        max_images: int | None = None,
         clean_up: Callable[[], None] | None = None,
     ) -> None:
         """Describe a job.
@@ -43,6 +44,7 @@ class IndexJob:
             models: whose embeddings are wanted.
             remove_missing: see `add_images`.
             drop_outdated: throw away what was embedded with another state of a model, instead of failing.
+            max_images: see `add_images`.
             clean_up: called in a thread when it has ended, however that was.
         """
         self.state: JobState = "waiting"
@@ -53,6 +55,7 @@ class IndexJob:
         self._index = index
         self._remove_missing = remove_missing
         self._drop_outdated = drop_outdated
+        self._max_images = max_images
         self._clean_up = clean_up
         self._task: asyncio.Task[None] | None = None
 
@@ -99,6 +102,7 @@ class IndexJob:
             self.state = "cancelled"
             raise
         except EngineError as error:
+            logger.warning("An index job failed: %s", error)
             self.state, self.failure = "failed", error
         except Exception:  # nobody awaits the task: a bug has to show in the log and in the job's state
             logger.exception("An index job failed")
@@ -107,6 +111,7 @@ class IndexJob:
             await self._end()
 
     async def _end(self) -> None:
+        self.progress.end()
         self._files = None  # an archive is open as long as somebody has it
         if self._clean_up is not None:
             await asyncio.to_thread(self._clean_up)
@@ -114,8 +119,13 @@ class IndexJob:
     async def _add(self, engines: Sequence[PooledEngine]) -> None:
         if self._drop_outdated:
             for pooled in engines:
-                await in_background(self._index.drop_outdated, pooled.engine.spec)
+                await in_background_to_the_end(self._index.drop_outdated, pooled.engine.spec)
         assert self._files is not None
         await add_images(
-            self._files, self._index, engines, self.progress, remove_missing=self._remove_missing
+            self._files,
+            self._index,
+            engines,
+            self.progress,
+            remove_missing=self._remove_missing,
+            max_images=self._max_images,
         )

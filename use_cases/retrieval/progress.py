@@ -21,7 +21,7 @@ class FailedFile:
 
 @dataclass(slots=True)
 class IngestProgress:
-    """Counts of one ingestion; belongs to one event loop."""
+    """Counts and times of one ingestion, from `begin` to `end`; belongs to one event loop."""
 
     total: int | None = None  # images to look at; None until they are counted
     done: int = 0  # images that are through, whatever became of them
@@ -32,14 +32,16 @@ class IngestProgress:
     duplicates: int = 0  # of what was added
     num_failed: int = 0
     failed: list[FailedFile] = field(default_factory=list)
+    is_indexing: bool = False  # an ANN index is being built; meanwhile nothing else advances
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
-    started_s: float = field(init=False)
+    started_s: float | None = field(init=False, default=None)
     ended_s: float | None = field(init=False, default=None)
-    _marks: deque[tuple[float, int]] = field(init=False, repr=False)
+    _marks: deque[tuple[float, int]] = field(init=False, repr=False, default_factory=deque)
 
-    def __post_init__(self) -> None:
+    def begin(self) -> None:
+        """Start the clock."""
         self.started_s = self.clock()
-        self._marks = deque([(self.started_s, 0)])
+        self._marks.append((self.started_s, 0))
 
     def advance(self, images: int) -> None:
         """Count images that are through."""
@@ -58,17 +60,22 @@ class IngestProgress:
     def end(self) -> None:
         """Stop the clock."""
         self.ended_s = self.clock()
+        self.is_indexing = False
 
     @property
     def elapsed_s(self) -> float:
-        """Return how long it has taken."""
-        return (self.ended_s or self.clock()) - self.started_s
+        """Return how long it has taken, without the time that it had to wait for its turn."""
+        if self.started_s is None:
+            return 0.0
+        return (self.clock() if self.ended_s is None else self.ended_s) - self.started_s
 
     @property
     def images_per_s(self) -> float:
         """Return the rate of the last moments, of the whole when it has ended."""
         if self.ended_s is not None:
             return self.done / max(self.elapsed_s, 1e-9)
+        if not self._marks:
+            return 0.0
         (first_s, first), (_, last) = self._marks[0], self._marks[-1]
         return (last - first) / max(self.clock() - first_s, 1e-9)
 

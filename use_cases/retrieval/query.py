@@ -19,6 +19,10 @@ class ImageQuery:
 
     Images are ranked by the cosine of their embedding with
     text_weight * text + image_weight * image - negative_weight * negative, each of unit length.
+
+    `min_score` keeps the images whose score is at least that. With a sigmoid model and a text as all that
+    is weighed, the score is the probability that the text fits the image; in every other case it is the
+    cosine above. Only what is kept counts for `offset` and `top_k`.
     """
 
     text: str = ""
@@ -30,8 +34,15 @@ class ImageQuery:
     negative_weight: float = 0.5
     top_k: int = 20
     offset: int = 0  # results to skip: for the next page
-    min_score: float | None = None  # see SearchAnswer.score_kind
+    min_score: float | None = None  # None keeps all
     where: ImageFilter = field(default_factory=ImageFilter)
+
+    @property
+    def weighs_text_alone(self) -> bool:
+        """Tell whether images are ranked by nothing but how well they fit the text."""
+        by_image = bool(self.image or self.like) and self.image_weight > 0
+        by_negative = bool(self.negative.strip()) and self.negative_weight > 0
+        return bool(self.text.strip()) and not by_image and not by_negative
 
 
 def check_query(query: ImageQuery) -> ImageQuery:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 EMBEDDING = "embedding"
 _FACTS = b"siglip-as-server"
+_TABLE_ID = b"siglip-as-server.table"
 _LAYOUT = 1  # of the table; another number is another layout
 
 
@@ -40,7 +42,10 @@ FACTS = tuple(field.name for field in fields(ImageRecord) if field.name != "thum
 
 
 def table_schema(spec: ModelSpec) -> pa.Schema:
-    """Return the columns of a model's table; its metadata say whose embeddings they are."""
+    """Return the columns of a new table for a model; its metadata say whose embeddings they are.
+
+    They also hold a random id: a table that is removed and built anew may reach the same version.
+    """
     import pyarrow as pa
 
     return pa.schema(
@@ -56,7 +61,10 @@ def table_schema(spec: ModelSpec) -> pa.Schema:
             pa.field("thumbnail", pa.binary(), nullable=False),
             pa.field(EMBEDDING, pa.list_(pa.float32(), spec.dim), nullable=False),
         ],
-        metadata={_FACTS: json.dumps(model_facts(spec)).encode()},
+        metadata={
+            _FACTS: json.dumps(model_facts(spec)).encode(),
+            _TABLE_ID: uuid.uuid4().hex.encode(),
+        },
     )
 
 
@@ -69,6 +77,12 @@ def facts_in(schema: pa.Schema) -> dict[str, object] | None:
     """Return the facts that a table was made with; None for a table of somebody else's."""
     facts = (schema.metadata or {}).get(_FACTS)
     return json.loads(facts) if facts else None
+
+
+def table_id(schema: pa.Schema) -> str:
+    """Return what tells a table from others of its name; "" for one that an older version made."""
+    id_: bytes = (schema.metadata or {}).get(_TABLE_ID, b"")
+    return id_.decode()
 
 
 def to_arrow(records: Sequence[ImageRecord], embeddings: Embeddings, schema: pa.Schema) -> pa.Table:

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import Embeddings, normalize
+from engines.base import normalize
 from engines.errors import InvalidInputError
 from engines.models import ModelSpec
 from engines.pool import PooledEngine
@@ -31,7 +31,7 @@ class ImageHit:
     """One image that was found."""
 
     rank: int  # from 1, over all pages
-    score: float  # see SearchAnswer.score_kind
+    score: float  # what min_score is compared with, see SearchAnswer.score_kind
     cosine: float  # of the image with the whole query
     image: ImageRecord
 
@@ -42,10 +42,11 @@ class SearchAnswer:
 
     model: str
     engine: str
-    # "probability": that the text fits the image, which only a sigmoid model can tell for a text;
-    # "cosine": of the image with the query.
+    # "probability": that the text fits the image, which a sigmoid model tells when a text is all that the
+    # query weighs; "cosine": of the image with the whole query, in every other case.
     score_kind: ScoreKind
     hits: tuple[ImageHit, ...]  # best first
+    has_more: bool  # a larger offset finds others that reach min_score
     searched: int  # images that the filter left
     total: int  # images in the index
     exact: bool  # every image was compared; else an ANN index may have missed some
@@ -54,17 +55,41 @@ class SearchAnswer:
     timings_ms: dict[str, float]  # by stage
 
 
+class _Ranking(NamedTuple):
+    """What images are ranked by."""
+
+    direction: NDArray[np.float32]  # [dim], of unit length
+    query: ImageQuery
+    spec: ModelSpec
+
+    @property
+    def kind(self) -> ScoreKind:
+        by_text_alone = self.query.weighs_text_alone
+        return "probability" if by_text_alone and self.spec.score == "sigmoid" else "cosine"
+
+    def scores(self, cosines: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.kind == "cosine":
+            return cosines
+        return scores_from_cosines(cosines, self.spec)[1].astype(np.float32)
+
+
 class _Found(NamedTuple):
-    records: list[ImageRecord]
+    records: list[ImageRecord]  # of one page
     cosines: NDArray[np.float32]  # with the whole query
-    embeddings: Embeddings
+    scores: NDArray[np.float32]
+    has_more: bool
     searched: int
     total: int
     exact: bool
+    explanation: str
 
 
 async def search_images(pooled: PooledEngine, table: ImageTable, query: ImageQuery) -> SearchAnswer:
     """Answer a query with one model.
+
+    Images are ranked by their cosine with the whole query. Their score is that cosine, or the probability
+    that follows from it, so both have the same order: `min_score` ends the ranking at one place, and `offset`
+    and `top_k` choose a page of what is before it.
 
     Args:
         pooled: the running engine of the table's model.
@@ -90,12 +115,14 @@ async def search_images(pooled: PooledEngine, table: ImageTable, query: ImageQue
     image = images.embeddings[0] if query.image else None
     if query.like:
         image = await asyncio.to_thread(_embedding_of, table, query.like)
-    found = await asyncio.to_thread(_find, table, query, _combine(query, text, image, negative))
-    kind, scores = _score(found, text, engine.spec)
-    hits = tuple(
-        ImageHit(query.offset + place, float(score), float(cosine), record)
-        for place, score, cosine, record in zip(count(1), scores, found.cosines, found.records, strict=False)
-        if query.min_score is None or score >= query.min_score
+    ranking = _Ranking(_combine(query, text, image, negative), query, engine.spec)
+    found = await asyncio.to_thread(_find, table, ranking)
+    hits = zip(
+        count(query.offset + 1),
+        found.scores.tolist(),
+        found.cosines.tolist(),
+        found.records,
+        strict=False,
     )
     own_ms = {
         "load": pooled.load_ms,
@@ -105,36 +132,38 @@ async def search_images(pooled: PooledEngine, table: ImageTable, query: ImageQue
     return SearchAnswer(
         model=engine.spec.name,
         engine=engine.engine.name,
-        score_kind=kind,
-        hits=hits,
+        score_kind=ranking.kind,
+        hits=tuple(ImageHit(*hit) for hit in hits),
+        has_more=found.has_more,
         searched=found.searched,
         total=found.total,
         exact=found.exact,
-        explanation="" if hits else _explain(query, found, scores, kind),
+        explanation=found.explanation,
         truncated=any(texts.truncated),
         timings_ms=add_up([own_ms, texts.timings_ms, images.timings_ms]),
     )
 
 
-def _find(table: ImageTable, query: ImageQuery, direction: NDArray[np.float32]) -> _Found:
-    """Return one page of the nearest images."""
-    snapshot = table.snapshot()
+def _find(table: ImageTable, ranking: _Ranking) -> _Found:
+    """Return one page of the nearest images that reach the minimum score."""
+    query, snapshot = ranking.query, table.snapshot()
     total = len(snapshot)
     searched = snapshot.count(query.where) if query.where else total
-    (nearest,) = snapshot.nearest(direction[None], query.offset + query.top_k, query.where)
-    page = nearest.after(query.offset)
+    end = query.offset + query.top_k
+    (nearest,) = snapshot.nearest(ranking.direction[None], end + 1, query.where)  # one tells of another page
+    scores = ranking.scores(nearest.cosines)
+    reached = len(scores) if query.min_score is None else int((scores >= query.min_score).sum())
+    page = nearest.best(min(reached, end)).after(query.offset)
     return _Found(
-        snapshot.records(page), page.cosines, snapshot.embeddings(page), searched, total, snapshot.is_exact
+        records=snapshot.records(page),
+        cosines=page.cosines,
+        scores=scores[query.offset : query.offset + len(page.ids)],
+        has_more=reached > end,
+        searched=searched,
+        total=total,
+        exact=snapshot.is_exact,
+        explanation="" if page.ids else _explain(ranking, scores, reached, searched, total),
     )
-
-
-def _score(
-    found: _Found, text: NDArray[np.float32] | None, spec: ModelSpec
-) -> tuple[ScoreKind, NDArray[np.float32]]:
-    """Return a probability that the text fits, where there is a text, and a sigmoid; else the cosine."""
-    if text is None or spec.score != "sigmoid":
-        return "cosine", found.cosines
-    return "probability", scores_from_cosines(found.embeddings @ text, spec)[1].astype(np.float32)
 
 
 def _combine(
@@ -160,15 +189,25 @@ def _embedding_of(table: ImageTable, id_: str) -> NDArray[np.float32]:
     return row
 
 
-def _explain(query: ImageQuery, found: _Found, scores: NDArray[np.float32], kind: ScoreKind) -> str:
-    """Return why there are no hits."""
-    if not found.total:
+def _explain(ranking: _Ranking, scores: NDArray[np.float32], reached: int, searched: int, total: int) -> str:
+    """Return why a page has no hits.
+
+    Args:
+        ranking: what they are ranked by.
+        scores: of the nearest images, best first.
+        reached: how many of these reach the minimum score.
+        searched: images that the filter left.
+        total: images in the index.
+    """
+    if not total:
         return "The index is empty; add images to it."
-    if not found.searched:
-        return f"None of the {found.total:,} images meets the filter; loosen it."
-    if not len(scores):
-        return f"There are only {found.searched:,} images; go back to an earlier page."
+    if not searched:
+        return f"None of the {total:,} images meets the filter; loosen it."
+    threshold = f"the threshold of {ranking.query.min_score:g}" if reached < len(scores) else ""
+    if reached or not len(scores):
+        reaching = f" that reach {threshold}" if threshold else ""
+        return f"There are only {reached:,} images{reaching}; go back to an earlier page."
     return (
-        f"The best {kind} is {scores.max():.3f}, below the threshold of {query.min_score:g}; lower it,"
-        " or describe what you look for differently."
+        f"The best {ranking.kind} is {scores[0]:.3f}, below {threshold}; lower it, or describe what you look"
+        " for differently."
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -13,7 +14,7 @@ from engines.base import Embeddings
 from use_cases.retrieval.ann import AnnSettings, nearest_ids
 from use_cases.retrieval.filters import ImageFilter, quoted
 from use_cases.retrieval.records import EMBEDDING, FACTS, ImageRecord, from_arrow, to_matrix
-from use_cases.retrieval.storage import storage_errors
+from use_cases.retrieval.storage import table_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,28 +57,30 @@ class _InMemory(NamedTuple):
 class Snapshot:
     """Reads one version of a table, whatever is written meanwhile; safe to share between threads."""
 
-    def __init__(self, table: Table, ann: AnnSettings | None) -> None:
+    def __init__(self, table: Table, ann: AnnSettings | None, check: Callable[[], None]) -> None:
         """Take a table that is checked out at one version.
 
         Args:
             table: it.
             ann: how to search by its ANN index, if it has one.
+            check: raises an EngineError when somebody removed the table, or built it anew.
         """
         self._table = table
-        self._ann = ann
+        self.ann = ann
+        self._check = check
         self._count: int | None = None
         self._held: _InMemory | None = None
         self._loading = threading.Lock()
 
     def __len__(self) -> int:
         if self._count is None:
-            with storage_errors("read"):
+            with self._errors():
                 self._count = int(self._table.count_rows())
         return self._count
 
     def count(self, where: ImageFilter) -> int:
         """Return the number of images that meet a condition."""
-        with storage_errors("read"):
+        with self._errors():
             return int(self._table.count_rows(where.to_sql()))
 
     @property
@@ -88,7 +91,7 @@ class Snapshot:
     @property
     def is_exact(self) -> bool:
         """Tell whether every image is compared with a query; if not, the nearest may be missed."""
-        return self.in_memory or self._ann is None
+        return self.in_memory or self.ann is None
 
     def nearest(
         self,
@@ -132,7 +135,7 @@ class Snapshot:
 
     def find(self, ids: Sequence[str]) -> tuple[list[ImageRecord], Embeddings]:
         """Return the records and the embeddings, [n, dim], of images by id; unknown ids are left out."""
-        with storage_errors("read"):
+        with self._errors():
             columns = [*FACTS, "thumbnail", EMBEDDING]
             rows = self._table.search().where(id_in(ids)).select(columns).to_arrow()
         rows = _in_order(rows, [id_ for id_ in ids if id_ in set(rows["id"].to_pylist())])
@@ -140,11 +143,14 @@ class Snapshot:
 
     def page(self, start: int, count: int, where: ImageFilter | None = None) -> list[ImageRecord]:
         """Return some images, in the table's order, with their thumbnails."""
-        with storage_errors("read"):
+        with self._errors():
             query = self._table.search().select([*FACTS, "thumbnail"]).offset(start).limit(count)
             if where and (condition := where.to_sql()):
                 query = query.where(condition)
             return from_arrow(query.to_arrow())
+
+    def _errors(self) -> AbstractContextManager[None]:
+        return table_errors("read", self._check)
 
     def _nearest_in_memory(self, queries: Embeddings, count: int, condition: str | None) -> list[Neighbours]:
         held = self._hold()
@@ -153,7 +159,7 @@ class Snapshot:
         return [_best(held, among, row, count) for row in cosines]
 
     def _places(self, held: _InMemory, condition: str) -> NDArray[np.intp]:
-        with storage_errors("read"):
+        with self._errors():
             found = self._table.search().where(condition).select(["id"]).with_row_id(True).to_arrow()
         places: NDArray[np.intp] = np.searchsorted(held.rows, np.sort(found["_rowid"].to_numpy()))
         return places
@@ -161,7 +167,7 @@ class Snapshot:
     def _hold(self) -> _InMemory:
         with self._loading:
             if self._held is None:
-                with storage_errors("read"):
+                with self._errors():
                     columns = self._table.search().select(["id", EMBEDDING]).with_row_id(True).to_arrow()
                 columns = columns.sort_by("_rowid")
                 self._held = _InMemory(
@@ -173,15 +179,15 @@ class Snapshot:
         self, queries: Embeddings, count: int, condition: str | None, effort: Effort
     ) -> list[Neighbours]:
         several = len(queries) > 1  # a call for each would take four times as long
-        with storage_errors("read"):
+        with self._errors():
             search = nearest_ids(self._table, queries if several else queries[0])
             search = search.with_row_id(True).limit(count)
             if condition:
                 search = search.where(condition, prefilter=True)
-            if effort == "exact" or self._ann is None:
+            if effort == "exact" or self.ann is None:
                 search = search.bypass_vector_index()
             else:
-                apply = self._ann.apply_quick if effort == "quick" else self._ann.apply
+                apply = self.ann.apply_quick if effort == "quick" else self.ann.apply
                 search = apply(search, count)
             found = search.to_arrow()
         of_query = found["query_index"].to_numpy() if several else np.zeros(len(found), int)
@@ -190,7 +196,7 @@ class Snapshot:
     def _take(self, neighbours: Neighbours, columns: list[str]) -> pa.Table:
         if not neighbours.ids:
             return self._table.schema.empty_table().select(columns)
-        with storage_errors("read"):
+        with self._errors():
             found = self._table.take_row_ids(neighbours.rows.tolist()).select(columns).to_arrow()
         return _in_order(found, neighbours.ids)  # it returns them in the order that suits the disk
 

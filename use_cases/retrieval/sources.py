@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 from engines.errors import InvalidInputError
 from engines.preparation.images import read_image_file
+from use_cases.retrieval.captioned import counted
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 )
 UPLOAD = "upload"  # the source of files that come without a folder
-MAX_CAPTION_CHARS = 2_000
+# The source of what was uploaded in an archive is its name after this; all other sources are absolute paths.
+UPLOADED_ARCHIVE = "zip:"
+MAX_CAPTION_BYTES = (
+    10_000  # of a caption's file, with spaces and line ends; 2,000 characters have 8,000 at most
+)
+_MAX_CAPTION_CHARS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +39,15 @@ class ImageFiles(Protocol):
     """Images from one place, in a fixed order; going through them twice gives the same."""
 
     source: str  # as the index keeps it
-    complete: bool  # all of that source: what the index has of it besides was deleted there
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether these are all of that source: what the index has of it besides was deleted there.
+
+        Ask after going through all of them: part of a folder may turn out to be closed, and then nobody
+        knows what is missing.
+        """
+        ...
 
     def count(self) -> int:
         """Return how many there are.
@@ -45,10 +60,18 @@ class ImageFiles(Protocol):
     def __iter__(self) -> Iterator[ImageFile]: ...
 
 
-class Folder:
-    """The images below a folder; text files beside them, photo.txt for photo.jpg, are their captions."""
+class _Found(NamedTuple):
+    """A file below a folder, or a folder there that cannot be read."""
 
-    complete = True
+    path: Path
+    problem: str = ""  # why nobody can look into it
+
+
+class Folder:
+    """The images below a folder; text files beside them, photo.txt for photo.jpg, are their captions.
+
+    A folder in it that cannot be read is listed among the images, and says so when it is read.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Take a folder.
@@ -56,34 +79,43 @@ class Folder:
         Raises:
             InvalidInputError: when it is none.
         """
-        self._folder = folder.expanduser()
-        if not self._folder.is_dir():
+        self._folder = Path(os.path.expanduser(folder))
+        if not os.path.isdir(self._folder):  # unlike pathlib's, it raises nothing
             raise InvalidInputError(f"There is no folder {str(folder)!r}.")
         self.source = str(self._folder.resolve())
+        self.complete = True  # as far as anybody has looked
 
     def count(self) -> int:
-        """Return how many there are; see `ImageFiles`."""
-        images, others = 0, 0
-        for path in self._walk():
-            if is_image_name(path.name):
+        """Return how many there are, with the folders that cannot be read; see `ImageFiles`."""
+        images, others, closed = 0, 0, 0
+        for found in self._walk():
+            if found.problem:
+                closed += 1
+            elif is_image_name(found.path.name):
                 images += 1
             else:
                 others += 1
         if not images:
             what = f"{others:,} files, none of them an image" if others else "nothing in it"
+            what += f", and {counted(closed, 'folder')} that cannot be read" if closed else ""
             raise InvalidInputError(
                 f"The folder {self._folder.name!r} has {what}; point to one with JPEG, PNG, WebP, GIF, BMP,"
                 " TIFF or AVIF files."
             )
-        return images
+        return images + closed
 
     def __iter__(self) -> Iterator[ImageFile]:
-        for path in self._walk():
-            if is_image_name(path.name):
-                id_ = path.relative_to(self._folder).as_posix()
-                yield ImageFile(_readable(id_), partial(_read_bytes, path), partial(_caption_beside, path))
+        for path, problem in self._walk():
+            id_ = _readable(path.relative_to(self._folder).as_posix())
+            if problem:
+                refuse = partial(
+                    _refuse, f"The folder cannot be read ({problem}), so nothing counts as missing."
+                )
+                yield ImageFile(f"{id_}/", refuse, refuse)
+            elif is_image_name(path.name):
+                yield ImageFile(id_, partial(_read_bytes, path), partial(_caption_beside, path))
 
-    def _walk(self) -> Iterator[Path]:
+    def _walk(self) -> Iterator[_Found]:
         """Return all files in a fixed order; a folder that links lead back to is entered once."""
         seen: set[tuple[int, int]] = set()
         pending = [self._folder]
@@ -97,15 +129,33 @@ class Folder:
                     raise InvalidInputError(
                         f"The folder {folder.name!r} cannot be read ({error.strerror})."
                     ) from None
-                continue  # a folder of somebody else's among one's own is no reason to stop
+                # A folder of somebody else's among one's own is no reason to stop.
+                yield self._closed(folder, error)
+                continue
             if (facts.st_dev, facts.st_ino) in seen:
                 continue
             seen.add((facts.st_dev, facts.st_ino))
-            yield from (Path(entry.path) for entry in entries if _leads_to(entry.is_file))
-            folders = [
-                Path(entry.path) for entry in entries if entry.name[:1] != "." and _leads_to(entry.is_dir)
-            ]
-            pending += reversed(folders)
+            below: list[Path] = []
+            for entry in entries:
+                path = Path(entry.path)
+                try:
+                    is_folder, is_file = entry.is_dir(), entry.is_file()
+                except OSError as error:  # a link to where nobody may look, or to itself
+                    if error.errno == errno.ELOOP or entry.name.startswith("."):
+                        continue
+                    if not is_image_name(entry.name):
+                        yield self._closed(path, error)
+                        continue
+                    is_folder, is_file = False, True  # whoever reads it is told why not
+                if is_file:
+                    yield _Found(path)
+                elif is_folder and not entry.name.startswith("."):
+                    below.append(path)
+            pending += reversed(below)
+
+    def _closed(self, folder: Path, error: OSError) -> _Found:
+        self.complete = False
+        return _Found(folder, error.strerror or "no reason given")
 
 
 class FileList:
@@ -133,12 +183,9 @@ class FileList:
             yield ImageFile(_readable(name), partial(_read_bytes, path), partial(_caption_beside, path))
 
 
-def _leads_to(is_kind: Callable[[], bool]) -> bool:
-    """Tell what an entry is; a link to itself, or to where nobody may look, is neither file nor folder."""
-    try:
-        return is_kind()
-    except OSError:
-        return False
+def is_upload(source: str) -> bool:
+    """Tell whether images of a source were uploaded: other files of that name may be somebody else's."""
+    return source == UPLOAD or source.startswith(UPLOADED_ARCHIVE)
 
 
 def is_image_name(name: str) -> bool:
@@ -146,15 +193,24 @@ def is_image_name(name: str) -> bool:
     return not name.startswith(".") and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
-def check_caption(caption: str) -> str:
-    """Return a caption on one line.
+def decode_caption(data: bytes, name: str) -> str:
+    """Return the caption in a text file, on one line.
+
+    Args:
+        data: the file's content; of a longer one the first `MAX_CAPTION_BYTES` and one byte more will do.
+        name: of the file.
 
     Raises:
-        InvalidInputError: when it is too long.
+        InvalidInputError: when it is too long, or not UTF-8.
     """
-    caption = " ".join(caption.split())
-    if len(caption) > MAX_CAPTION_CHARS:
-        raise InvalidInputError(f"Its caption has more than {MAX_CAPTION_CHARS:,} characters.")
+    if len(data) > MAX_CAPTION_BYTES:
+        raise InvalidInputError(f"Its caption, {name!r}, has more than {MAX_CAPTION_BYTES:,} bytes.")
+    try:
+        caption = " ".join(data.decode("utf-8-sig").split())
+    except UnicodeDecodeError:
+        raise InvalidInputError(f"Its caption, {name!r}, cannot be read as UTF-8 text.") from None
+    if len(caption) > _MAX_CAPTION_CHARS:
+        raise InvalidInputError(f"Its caption has more than {_MAX_CAPTION_CHARS:,} characters.")
     return caption
 
 
@@ -170,6 +226,14 @@ def _read_bytes(path: Path) -> bytes:
 def _caption_beside(path: Path) -> str:
     beside = path.with_suffix(".txt")
     try:
-        return check_caption(beside.read_text("utf-8-sig")) if beside.is_file() else ""
-    except (OSError, UnicodeDecodeError):
-        raise InvalidInputError(f"Its caption, {beside.name!r}, cannot be read as UTF-8 text.") from None
+        if not beside.is_file():
+            return ""
+        with beside.open("rb") as file:
+            data = file.read(MAX_CAPTION_BYTES + 1)
+    except OSError as error:
+        raise InvalidInputError(f"Its caption, {beside.name!r}, cannot be read ({error.strerror}).") from None
+    return decode_caption(data, beside.name)
+
+
+def _refuse(sentence: str) -> NoReturn:
+    raise InvalidInputError(sentence)

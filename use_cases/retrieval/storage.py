@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,6 +40,22 @@ def storage_errors(done: str) -> Iterator[None]:
     except Exception as error:  # it raises OSError, RuntimeError, ValueError and its own kinds
         logger.warning("The image index cannot be %s", done, exc_info=error)
         raise IndexStorageError(f"The index cannot be {done}: {_reason(error)}.") from error
+
+
+@contextmanager
+def table_errors(done: str, check: Callable[[], None]) -> Iterator[None]:
+    """Do what `storage_errors` does, but say what happened to the table when it is not the same any more.
+
+    Args:
+        done: what the index could not be: opened, read, written.
+        check: raises an EngineError when somebody removed the table, or built it anew.
+    """
+    try:
+        with storage_errors(done):
+            yield
+    except IndexStorageError:
+        check()
+        raise
 
 
 @contextmanager

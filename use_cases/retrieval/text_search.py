@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,13 @@ from engines.preparation.source import SourceImage
 from use_cases.embedding import check_text
 from use_cases.retrieval.filters import ImageFilter
 from use_cases.retrieval.image_table import ImageTable
+from use_cases.retrieval.search import ScoreKind
 from use_cases.side_by_side import side_by_side
 from use_cases.timings import add_up
 from use_cases.zero_shot import check_size, scores_from_cosines
 
-MAX_TEXTS = 2_048  # to choose from
-_NEIGHBOURS = 100  # the images whose captions are looked at; comparing with all captions would not end
+MAX_TEXTS = 2_048  # to choose from: a large model embeds so many in a minute, and then they are known
+_CAPTIONED = ImageFilter(has_caption=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,17 @@ class TextAnswer:
 
     model: str
     engine: str
-    score_kind: str  # "probability" or "cosine"
+    score_kind: ScoreKind
     hits: tuple[TextHit, ...]  # best first
+    compared: int  # different texts
+    left_out: int  # captioned images whose captions were not compared, because there are too many
     explanation: str  # one sentence when there are no hits; else empty
     timings_ms: dict[str, float]  # by stage
+
+
+class _Captions(NamedTuple):
+    texts: list[str]
+    left_out: int
 
 
 async def search_texts(
@@ -54,8 +63,9 @@ async def search_texts(
     Args:
         pooled: the running engine.
         image: what they should fit.
-        texts: captions or tags; or a table of the engine's model, of which the captions of the images that
-            are most like this one are taken.
+        texts: captions or tags; or a table of the engine's model, whose captions are taken: all of them up to
+            2,048 images with one, else those of the 2,048 that are most like this one. The first call embeds
+            them, later ones find them in the engine's cache.
         top_k: how many are wanted.
 
     Raises:
@@ -65,11 +75,12 @@ async def search_texts(
     """
     if not 1 <= top_k <= MAX_TEXTS:
         raise InvalidInputError(f"top_k must be from 1 to {MAX_TEXTS:,}.")
-    search_ms = 0.0
+    search_ms, left_out = 0.0, 0
     if isinstance(texts, ImageTable):
         embedded = (await pooled.engine.embed_images([image])).embeddings[0]  # from the cache the second time
         start_s = time.perf_counter()
-        texts = await asyncio.to_thread(_captions_near, texts, embedded)
+        captions = await asyncio.to_thread(_captions, texts, embedded)
+        texts, left_out = captions.texts, captions.left_out
         search_ms = (time.perf_counter() - start_s) * 1000
     candidates = list(dict.fromkeys(check_text(text.strip()) for text in texts))
     check_size("text", candidates, MAX_TEXTS)
@@ -94,13 +105,16 @@ async def search_texts(
             TextHit(rank, float(scores[place]), float(cosines[place]), candidates[place])
             for rank, place in enumerate(best.tolist(), start=1)
         ),
-        explanation="" if candidates else "The images most like this one have no captions; give some texts.",
+        compared=len(candidates),
+        left_out=left_out,
+        explanation="" if candidates else "The images have no captions; give some texts.",
         timings_ms=add_up([own_ms, embedded_texts.timings_ms, images.timings_ms]),
     )
 
 
-def _captions_near(table: ImageTable, embedding: NDArray[np.float32]) -> list[str]:
-    """Return the captions of the images that are most like one, which itself may be among them."""
+def _captions(table: ImageTable, embedding: NDArray[np.float32]) -> _Captions:
+    """Return the captions to compare with an image, which itself may be among the table's."""
     snapshot = table.snapshot()
-    (nearest,) = snapshot.nearest(embedding[None], _NEIGHBOURS, ImageFilter(has_caption=True))
-    return [record.caption for record in snapshot.records(nearest)]
+    (nearest,) = snapshot.nearest(embedding[None], MAX_TEXTS, _CAPTIONED)
+    captions = [record.caption for record in snapshot.facts(nearest)]
+    return _Captions(captions, snapshot.count(_CAPTIONED) - len(captions))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,13 +46,22 @@ def verify_table(table: ImageTable) -> Verification:
             for place in np.flatnonzero(~(np.abs(lengths - 1) <= _TOLERANCE))
         ]
     problems += [f"{id_!r} is there {times} times." for id_, times in names.items() if times > 1]
-    problems += [
-        f"{id_!r} is marked as a duplicate of {original!r}, which is not there."
-        for id_, original in duplicates.items()
-        if original not in names
-    ]
+    problems += _wrong_marks(duplicates, names)
     problems += _damaged_thumbnails(table)
     return Verification(len(names), tuple(problems[:_MAX_PROBLEMS]))
+
+
+def _wrong_marks(duplicates: Mapping[str, str], names: Collection[str]) -> list[str]:
+    """Return what is wrong with the originals that duplicates name, by the duplicates' ids."""
+    problems: list[str] = []
+    for id_, original in duplicates.items():
+        if original == id_:
+            problems.append(f"{id_!r} is marked as a duplicate of itself.")
+        elif original in duplicates:
+            problems.append(f"{id_!r} is marked as a duplicate of {original!r}, which is a duplicate itself.")
+        elif original not in names:
+            problems.append(f"{id_!r} is marked as a duplicate of {original!r}, which is not there.")
+    return problems
 
 
 def _damaged_thumbnails(table: ImageTable) -> list[str]:

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from engines.worker.background import in_background
+from engines.worker.background import in_background, in_background_to_the_end
 from engines.worker.shared import available_cores
 
 pytestmark = pytest.mark.anyio
@@ -43,6 +43,32 @@ async def test_however_much_there_is_it_leaves_the_threads_of_requests_free():
     release.set()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert len(running) == available_cores()
+
+
+async def test_work_that_must_not_go_on_alone_is_waited_for_however_often_its_caller_is_cancelled():
+    begun, release, ended = threading.Event(), threading.Event(), []
+
+    def work():
+        begun.set()
+        assert release.wait(30)
+        ended.append(True)
+
+    task = asyncio.ensure_future(in_background_to_the_end(work))
+    assert await asyncio.to_thread(begun.wait, 30)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0.01)
+    assert not task.done()
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == [True]
+
+
+async def test_what_is_waited_for_to_the_end_returns_its_result_or_raises_its_error():
+    assert await in_background_to_the_end(pow, 2, 3) == 8
+    with pytest.raises(ZeroDivisionError):
+        await in_background_to_the_end(lambda: 1 / 0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness for each thread")

@@ -7,7 +7,7 @@ import pytest
 
 from engines.errors import InvalidInputError
 from tests.fakes import FakePool
-from tests.use_cases.retrieval.pictures import save_colours, stored_spec
+from tests.use_cases.retrieval.pictures import save_colours, save_image, stored_spec
 from use_cases.retrieval.errors import IndexBusyError, IndexNotAllowedError, UnknownIndexError
 from use_cases.retrieval.galleries import Galleries, GalleryOptions
 from use_cases.retrieval.sources import Folder
@@ -41,6 +41,13 @@ def make_galleries(tmp_path, pool, **options):
 @pytest.fixture
 def colours(tmp_path):
     return Folder(save_colours(tmp_path / "in"))
+
+
+def save_shades(folder):
+    """Write two pictures that are unlike the colours."""
+    for name, shade in (("light", 220), ("dark", 40)):
+        save_image(folder / f"{name}.png", (shade,) * 3)
+    return folder
 
 
 def hold_back(pool):
@@ -103,6 +110,21 @@ async def test_a_second_job_for_a_gallery_is_refused_and_for_another_waits(galle
     assert (first.state, second.state) == ("done", "done")
 
 
+async def test_the_clock_of_a_job_runs_while_it_works_and_no_longer(galleries, colours, pool):
+    await pool.get("colours")
+    release = hold_back(pool)
+    await galleries.add("one", colours, MODELS)
+    waiting = await galleries.add("two", colours, MODELS)
+    failing = await galleries.add("three", colours, ["no such model"])
+    await asyncio.sleep(0.05)
+    assert (waiting.progress.elapsed_s, waiting.progress.remaining_s) == (0.0, None)
+    release.set()
+    await failing.wait()
+    assert waiting.progress.elapsed_s > 0
+    assert waiting.progress.elapsed_s == waiting.progress.elapsed_s  # it stands still
+    assert failing.progress.elapsed_s == 0.0
+
+
 async def test_of_two_requests_at_once_one_is_refused(galleries, colours):
     adding = (galleries.add("one", colours, MODELS) for _ in range(2))
     first, second = await asyncio.gather(*adding, return_exceptions=True)
@@ -117,11 +139,11 @@ async def test_a_job_can_be_cancelled_and_its_files_are_removed(galleries, colou
     uploads = tmp_path / "uploads"
     uploads.mkdir()
     job = await galleries.add("one", colours, MODELS, files_folder=uploads)
-    await asyncio.sleep(0.05)
-    release.set()
+    while not job.progress.total:
+        await asyncio.sleep(0.01)
     await galleries.cancel("one")
-    assert job.state in ("cancelled", "done")
-    assert not uploads.exists()
+    release.set()
+    assert (job.state, job.progress.added, uploads.exists()) == ("cancelled", 0, False)
 
 
 async def test_a_job_that_never_began_removes_its_files_too(galleries, colours, pool, tmp_path):
@@ -203,12 +225,20 @@ async def test_a_server_that_allows_no_changes_refuses_them(tmp_path, pool, colo
 async def test_there_are_limits(tmp_path, pool, colours):
     galleries = make_galleries(tmp_path, pool, max_galleries=1, max_images=4)
     await (await galleries.add("one", colours, MODELS)).wait()
-    with pytest.raises(InvalidInputError, match="may have 4 images; it has 3, and these are 3"):
-        await galleries.add("one", colours, MODELS)
+    same = await galleries.add("one", colours, MODELS)
+    await same.wait()
+    assert (same.state, same.progress.unchanged) == ("done", 3)
+    full = await galleries.add("one", Folder(save_shades(tmp_path / "more")), MODELS)
+    await full.wait()
+    assert (full.state, full.error) == (
+        "failed",
+        "There is room for 4 images, and it is used up; what was added until now stays.",
+    )
+    assert (await galleries.status("one")).images == {"colours": 3}
     with pytest.raises(InvalidInputError, match="There are 1 galleries already"):
         await galleries.add("two", colours, MODELS)
     crowded = make_galleries(tmp_path, pool, max_images=2)
-    with pytest.raises(InvalidInputError, match="may have 2 images; it has 0"):
+    with pytest.raises(InvalidInputError, match="may have 2 images, and these are 3"):
         await crowded.add("two", colours, MODELS)
     assert galleries.names() == ["demo", "one"]
 

@@ -1,16 +1,20 @@
 """An index on disk: what is written is found again, by cosine, by id and by condition."""
 
+import asyncio
 import subprocess
 import sys
 from dataclasses import replace
 
+import lancedb
 import numpy as np
 import pytest
 
 from engines.base import normalize
 from engines.errors import InvalidInputError
 from tests.use_cases.retrieval.pictures import colour_table, ids_of, record, stored_spec, unit_rows
+from use_cases.retrieval import ann
 from use_cases.retrieval import snapshot as snapshots
+from use_cases.retrieval.ann_process import build_ann
 from use_cases.retrieval.errors import (
     IndexBusyError,
     IndexMismatchError,
@@ -239,9 +243,10 @@ def test_an_ann_index_is_measured_and_finds_the_nearest(tmp_path, monkeypatch):
     table.add([record(str(n)) for n in range(3000)], embeddings)
     monkeypatch.setattr(snapshots, "MAX_ROWS_IN_MEMORY", 1000)
     assert table.needs_ann()
-    settings = table.build_ann()
-    assert settings.recall >= 0.95
-    assert settings.rows == 3000
+    asyncio.run(build_ann(table))
+    kept = table.stats()["ann"]
+    assert kept["recall"] >= 0.95
+    assert kept["rows"] == 3000
     assert not table.needs_ann()
     snapshot = table.snapshot()
     assert not snapshot.is_exact
@@ -260,3 +265,21 @@ def test_an_ann_index_is_measured_and_finds_the_nearest(tmp_path, monkeypatch):
     assert table.snapshot().nearest(queries[:1], 1)[0].ids == ["late"]
     (found,) = table.snapshot().nearest(queries[:1], 10, ImageFilter(id_prefix="299"))
     assert len(found.ids) == 10  # of eleven, which the partitions looked at may not hold
+
+
+def test_an_ann_index_that_another_process_built_is_known_at_once(tmp_path, monkeypatch):
+    spec = stored_spec(dim=32)
+    table = colour_table(tmp_path, spec)
+    embeddings = unit_rows(1001, 32)
+    table.add([record(str(n), content_hash=str(n)) for n in range(1000)], embeddings[:1000])
+    monkeypatch.setattr(snapshots, "MAX_ROWS_IN_MEMORY", 500)
+    assert table.needs_ann()
+    folder, _, name = table.uri.rpartition("/")
+    ann.build(lancedb.connect(folder).open_table(name.removesuffix(".lance")))
+    assert not table.needs_ann()
+    table.add([record("late")], embeddings[1000:])
+    table.replace([record("7", content_hash="another")], embeddings[7:8])
+    assert table.remove(["8"]) == 1
+    table.tidy()
+    assert len(ids_of(table)) == len(set(ids_of(table))) == 1000
+    assert table.snapshot().nearest(embeddings[1000:], 1)[0].ids == ["late"]

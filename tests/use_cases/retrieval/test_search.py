@@ -1,4 +1,4 @@
-"""Searching an index: by text, by image, by both, away from something, and from an image to texts."""
+"""Searching an index for images: by text, by image, by both, away from something; pages and thresholds."""
 
 import math
 
@@ -9,7 +9,6 @@ from engines.errors import InvalidInputError
 from engines.preparation.source import SourceImage
 from tests.use_cases.retrieval.pictures import (
     BLUE,
-    RED,
     colour_engine,
     save_colours,
     save_image,
@@ -22,7 +21,6 @@ from use_cases.retrieval.ingest import add_images
 from use_cases.retrieval.query import ImageQuery
 from use_cases.retrieval.search import search_images
 from use_cases.retrieval.sources import Folder
-from use_cases.retrieval.text_search import search_texts
 from use_cases.timings import STAGES
 
 pytestmark = pytest.mark.anyio
@@ -83,8 +81,6 @@ async def test_text_and_image_are_weighed(found, tmp_path):
     image = SourceImage.read(save_image(tmp_path / "query.png", BLUE))
     assert ids(await found(text="red", image=image))[0] == "violet.png"
     assert ids(await found(text="red", image=image, text_weight=0.1))[0] == "blue.png"
-    answer = await found(text="red", image=image, image_weight=0)
-    assert (ids(answer)[0], answer.score_kind) == ("red.png", "probability")
 
 
 async def test_a_negative_text_moves_images_back(found):
@@ -101,8 +97,84 @@ async def test_pages_follow_each_other(found):
     assert (ids(second), [hit.rank for hit in second.hits]) == (all_ids[2:], [3, 4])
 
 
-async def test_what_is_below_the_threshold_is_left_out(found):
-    assert ids(await found(text="red", min_score=0.5)) == ["red.png", "violet.png"]
+@pytest.mark.parametrize(
+    ("page", "has_more"),
+    [
+        ({"top_k": 3}, True),
+        ({"top_k": 4}, False),
+        ({"top_k": 1, "offset": 2}, True),
+        ({"top_k": 2, "offset": 2}, False),
+        ({"top_k": 1, "min_score": 0.5}, True),
+        ({"top_k": 2, "min_score": 0.5}, False),
+        ({"top_k": 1, "offset": 1, "min_score": 0.5}, False),
+    ],
+)
+async def test_an_answer_tells_whether_another_page_has_something(found, page, has_more):
+    answer = await found(text="red", **page)
+    assert (answer.has_more, len(answer.hits)) == (has_more, page["top_k"])
+
+
+# The cosines with red: red 1, violet 0.707, green and blue 0. With red and blue together, of unit length:
+# violet 1, red and blue 0.707, green 0. A sigmoid model's logits are 20 * cosine - 10.
+@pytest.mark.parametrize(
+    ("spec", "query", "kind", "pages"),
+    [
+        # Probabilities: red 1.000, violet 0.984, the others 0.000.
+        (None, {"text": "red", "min_score": 0.98}, "probability", [["red.png"], ["violet.png"], []]),
+        (None, {"text": "red", "min_score": 0.99}, "probability", [["red.png"], [], []]),
+        (SOFTMAX, {"text": "red", "min_score": 0.7}, "cosine", [["red.png"], ["violet.png"], []]),
+        (SOFTMAX, {"text": "red", "min_score": 0.71}, "cosine", [["red.png"], [], []]),
+        (None, {"like": "red.png", "min_score": 0.7}, "cosine", [["red.png"], ["violet.png"], []]),
+        # The text's own probabilities would leave out blue, which has 0.000, and keep a gap before it.
+        (
+            None,
+            {"text": "red", "like": "blue.png", "min_score": 0.7},
+            "cosine",
+            [["violet.png"], ["blue.png"], ["red.png"], []],
+        ),
+        (None, {"text": "red", "like": "blue.png", "min_score": 0.71}, "cosine", [["violet.png"], [], []]),
+        # Red minus blue, of unit length: red 0.707, violet and green 0, blue -0.707.
+        (
+            None,
+            {"text": "red", "negative": "blue", "negative_weight": 1, "min_score": 0.7},
+            "cosine",
+            [["red.png"], [], []],
+        ),
+        (
+            None,
+            {"text": "red", "negative": "blue", "negative_weight": 1, "min_score": -0.7},
+            "cosine",
+            [["red.png"], ["green.png"], ["violet.png"], []],
+        ),
+    ],
+)
+async def test_offsets_count_only_what_reaches_the_minimum_score(found, spec, query, kind, pages):
+    answers = [await found(spec, **query, top_k=1, offset=offset) for offset in range(len(pages))]
+    assert sorted(map(ids, answers)) == sorted(pages)  # of equal cosines either may be first
+    assert [len(answer.hits) for answer in answers] == [len(page) for page in pages]
+    assert {answer.score_kind for answer in answers} == {kind}
+    assert [answer.has_more for answer in answers] == [bool(page) for page in pages[1:]] + [False]
+    ranks = [hit.rank for answer in answers for hit in answer.hits]
+    assert ranks == list(range(1, len(ranks) + 1))
+    whole = await found(spec, **query)
+    assert [hit.image.id for answer in answers for hit in answer.hits] == ids(whole)
+    assert all(hit.score >= query["min_score"] for hit in whole.hits)
+
+
+async def test_a_part_without_weight_does_not_turn_a_probability_into_a_cosine(found):
+    plain = await found(text="red", min_score=0.98)
+    for unweighed in (
+        {"like": "blue.png", "image_weight": 0},
+        {"negative": "blue", "negative_weight": 0},
+    ):
+        answer = await found(text="red", min_score=0.98, **unweighed)
+        assert (answer.score_kind, answer.hits) == ("probability", plain.hits)
+
+
+async def test_a_score_that_was_answered_keeps_its_image_as_a_minimum(found):
+    for query in ({"text": "red"}, {"like": "violet.png"}):
+        second = (await found(**query)).hits[1]
+        assert (await found(**query, min_score=second.score)).hits[1] == second
 
 
 @pytest.mark.parametrize(
@@ -110,7 +182,11 @@ async def test_what_is_below_the_threshold_is_left_out(found):
     [
         ({"text": "green", "where": ImageFilter(min_width=1000)}, "None of the 4 images meets the filter"),
         ({"text": "red green blue", "min_score": 0.9999}, "below the threshold of 0.9999"),
-        ({"text": "red", "offset": 10}, "There are only 4 images"),
+        ({"text": "red", "offset": 10}, "There are only 4 images; go back"),
+        (
+            {"text": "red", "offset": 2, "min_score": 0.5},
+            "only 2 images that reach the threshold of 0.5; go back",
+        ),
     ],
 )
 async def test_an_empty_answer_says_why(found, query, reason):
@@ -154,43 +230,3 @@ async def test_an_image_and_an_id_together_are_refused(found, tmp_path):
     image = SourceImage.read(save_image(tmp_path / "query.png", BLUE))
     with pytest.raises(InvalidInputError, match="not both"):
         await found(image=image, like="red.png")
-
-
-async def test_texts_are_ranked_for_an_image(tmp_path):
-    image = SourceImage.read(save_image(tmp_path / "query.png", RED))
-    async with colour_engine() as pooled:
-        answer = await search_texts(pooled, image, ["blue", "red", "red blue", "red"], top_k=2)
-    assert [(hit.rank, hit.text) for hit in answer.hits] == [(1, "red"), (2, "red blue")]
-    assert (answer.score_kind, answer.explanation) == ("probability", "")
-    assert answer.hits[0].score > 0.99
-
-
-async def test_the_captions_of_the_images_like_it_are_ranked_for_an_image(tmp_path):
-    folder = save_colours(tmp_path / "in")
-    for name in ("red", "blue"):
-        (folder / f"{name}.txt").write_text(name)
-    image = SourceImage.read(save_image(tmp_path / "query.png", BLUE))
-    index = ImageIndex(tmp_path / "index", create=True)
-    async with colour_engine(SOFTMAX) as pooled:
-        table = index.table(SOFTMAX, create=True)
-        empty = await search_texts(pooled, image, table)
-        assert "have no captions" in empty.explanation
-        await add_images(Folder(folder), index, [pooled])
-        answer = await search_texts(pooled, image, table)
-    assert [hit.text for hit in answer.hits] == ["blue", "red"]
-    assert answer.score_kind == "cosine"
-
-
-@pytest.mark.parametrize(
-    ("texts", "top_k", "sentence"),
-    [
-        (["red", " "], 1, "empty"),
-        (["red"], 0, "top_k must be from 1"),
-        ([str(n) for n in range(3000)], 5, "3,000"),
-    ],
-)
-async def test_texts_that_cannot_be_ranked_are_refused(tmp_path, texts, top_k, sentence):
-    image = SourceImage.read(save_image(tmp_path / "query.png", RED))
-    async with colour_engine() as pooled:
-        with pytest.raises(InvalidInputError, match=sentence):
-            await search_texts(pooled, image, texts, top_k)

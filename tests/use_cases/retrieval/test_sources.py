@@ -1,13 +1,12 @@
-"""Folders, archives and lists of files: what is found in them, and what is refused."""
+"""Folders and lists of files: what is found in them, and what is refused."""
 
+import errno
 import os
-import zipfile
 
 import pytest
 
 from engines.errors import InvalidInputError
 from tests.use_cases.retrieval.pictures import RED, save_colours, save_image
-from use_cases.retrieval.archives import ZipArchive
 from use_cases.retrieval.demo_gallery import DemoGallery
 from use_cases.retrieval.sources import FileList, Folder
 
@@ -16,13 +15,6 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 def ids(files):
     return [file.id for file in files]
-
-
-def write_zip(path, members, **options):
-    with zipfile.ZipFile(path, "w", **options) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return path
 
 
 def test_a_folder_is_searched_to_its_depth_in_a_fixed_order(tmp_path):
@@ -89,66 +81,94 @@ def test_a_text_beside_an_image_is_its_caption(tmp_path):
     (tmp_path / "a.txt").write_text("x" * 3000)
     with pytest.raises(InvalidInputError, match="more than 2,000 characters"):
         file.read_caption()
+    (tmp_path / "a.txt").write_text("\ufeffred", "utf-8")  # as Windows writes it
+    assert file.read_caption() == "red"
+
+
+def test_a_caption_s_file_is_read_up_to_its_limit_only(tmp_path, monkeypatch):
+    (file,) = FileList([("a.png", save_image(tmp_path / "a.png", RED))])
+    (tmp_path / "a.txt").write_bytes(b" " * 9_999 + b"x")
+    assert file.read_caption() == "x"
+    with (tmp_path / "a.txt").open("wb") as huge:
+        huge.truncate(50_000_000_000)  # a file without blocks on the disk
+    with pytest.raises(InvalidInputError, match=r"Its caption, 'a.txt', has more than 10,000 bytes"):
+        file.read_caption()
+
+
+@pytest.fixture
+def close(monkeypatch):
+    """Return a function that closes a folder, or what a link leads to: to root nothing really is."""
+    closed, scandir = set(), os.scandir
+
+    class Entry:
+        def __init__(self, entry):
+            self.name, self.path, self._entry = entry.name, entry.path, entry
+
+        def is_file(self):
+            return self._look("is_file")
+
+        def is_dir(self):
+            return self._look("is_dir")
+
+        def _look(self, kind):
+            if self.path in closed and self._entry.is_symlink():
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return getattr(self._entry, kind)()
+
+    def scan(folder):
+        if str(folder) in closed:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return map(Entry, scandir(folder))
+
+    monkeypatch.setattr(os, "scandir", scan)
+    return lambda path: closed.add(str(path))
+
+
+def test_a_folder_in_it_that_cannot_be_read_is_told_and_leaves_it_incomplete(tmp_path, close):
+    save_image(tmp_path / "a.png", RED)
+    save_image(tmp_path / "b" / "in" / "x.png", RED)
+    save_image(tmp_path / "c" / "y.png", RED)
+    assert list(Folder(tmp_path))
+    close(tmp_path / "b" / "in")
+    folder = Folder(tmp_path)
+    assert folder.complete  # nobody has looked yet
+    a, closed, c = folder
+    assert ([a.id, closed.id, c.id], folder.count()) == (["a.png", "b/in/", "c/y.png"], 3)
+    assert not folder.complete
+    with pytest.raises(
+        InvalidInputError, match=r"cannot be read \(Permission denied\), so nothing counts as"
+    ):
+        closed.read()
+
+
+def test_links_to_where_nobody_may_look_are_told(tmp_path, close):
+    save_image(tmp_path / "elsewhere" / "x.png", RED)
+    (tmp_path / "in").mkdir()
+    for name in ("link", "photo.png", ".hidden"):
+        (tmp_path / "in" / name).symlink_to(tmp_path / "elsewhere")
+        close(tmp_path / "in" / name)
+    folder = Folder(tmp_path / "in")
+    assert ids(folder) == ["link/", "photo.png"]
+    assert not folder.complete
+
+
+def test_a_whole_folder_is_complete(tmp_path):
+    folder = Folder(save_colours(tmp_path))
+    assert (ids(folder), folder.complete) == (["blue.png", "green.png", "red.png"], True)
+
+
+def test_a_folder_that_is_closed_is_refused(tmp_path, close):
+    save_image(tmp_path / "sub" / "a.png", RED)
+    close(tmp_path / "sub")
+    with pytest.raises(InvalidInputError, match="nothing in it, and 1 folder that cannot be read;"):
+        Folder(tmp_path).count()
+    with pytest.raises(InvalidInputError, match=r"'sub' cannot be read \(Permission denied\)\."):
+        Folder(tmp_path / "sub").count()
 
 
 def test_no_files_are_refused():
     with pytest.raises(InvalidInputError, match="at least one image"):
         FileList([]).count()
-
-
-def test_an_archive_is_read_with_its_captions(tmp_path):
-    red = save_image(tmp_path / "red.png", RED).read_bytes()
-    members = {"x/red.png": red, "x/red.txt": "a red one", "notes.md": "", "__MACOSX/x/._red.png": b""}
-    archive = ZipArchive(write_zip(tmp_path / "all.zip", members))
-    (file,) = archive
-    assert (archive.count(), file.id, file.read(), file.read_caption()) == (1, "x/red.png", red, "a red one")
-
-
-@pytest.mark.parametrize("name", ["../out.png", "a/../../out.png", "/etc/out.png", "C:/out.png"])
-def test_a_member_whose_name_leads_out_is_refused(tmp_path, name):
-    (file,) = ZipArchive(write_zip(tmp_path / "evil.zip", {name: PNG}))
-    with pytest.raises(InvalidInputError, match="leads out of the archive"):
-        file.read()
-    assert not (tmp_path.parent / "out.png").exists()
-
-
-def test_a_bomb_is_refused_without_being_unpacked(tmp_path):
-    bomb = write_zip(tmp_path / "bomb.zip", {"b.png": bytes(20_000_000)}, compression=zipfile.ZIP_DEFLATED)
-    (file,) = ZipArchive(bomb)
-    with pytest.raises(InvalidInputError, match="compressed too much"):
-        file.read()
-
-
-def test_a_bomb_that_lies_about_its_size_is_refused(tmp_path):
-    path = write_zip(tmp_path / "liar.zip", {"b.png": bytes(60_000_000)}, compression=zipfile.ZIP_DEFLATED)
-    data = path.read_bytes().replace((60_000_000).to_bytes(4, "little"), (1000).to_bytes(4, "little"))
-    path.write_bytes(data)
-    (file,) = ZipArchive(path)
-    with pytest.raises(InvalidInputError, match=r"damaged|more than"):
-        file.read()
-
-
-def test_what_is_no_archive_is_refused(tmp_path):
-    (tmp_path / "a.zip").write_bytes(b"PK but no more")
-    with pytest.raises(InvalidInputError, match="no zip archive, or it is damaged"):
-        ZipArchive(tmp_path / "a.zip")
-    with pytest.raises(InvalidInputError, match="cannot be read"):
-        ZipArchive(tmp_path / "nothing.zip")
-
-
-def test_an_archive_without_images_is_refused(tmp_path):
-    with pytest.raises(InvalidInputError, match="has 1 files, none of them an image"):
-        ZipArchive(write_zip(tmp_path / "a.zip", {"a.txt": "text"})).count()
-
-
-def test_a_damaged_member_is_refused(tmp_path):
-    path = write_zip(tmp_path / "a.zip", {"red.png": save_image(tmp_path / "red.png", RED).read_bytes()})
-    data = bytearray(path.read_bytes())
-    data[60] ^= 0xFF
-    path.write_bytes(data)
-    (file,) = ZipArchive(path)
-    with pytest.raises(InvalidInputError, match="damaged"):
-        file.read()
 
 
 def test_the_demo_gallery_has_captions():

@@ -1,0 +1,48 @@
+"""The process that builds an ANN index: it can be stopped at any moment, and says what went wrong."""
+
+import asyncio
+import time
+
+import pytest
+
+from tests.use_cases.retrieval.pictures import colour_table, record, stored_spec, unit_rows
+from use_cases.retrieval import snapshot as snapshots
+from use_cases.retrieval.ann_process import build_ann
+from use_cases.retrieval.errors import IndexStorageError
+from use_cases.retrieval.image_index import ImageIndex
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    """Return a table that counts as large."""
+    monkeypatch.setattr(snapshots, "MAX_ROWS_IN_MEMORY", 1000)
+    table = colour_table(tmp_path, stored_spec(dim=32))
+    table.add([record(str(n)) for n in range(2000)], unit_rows(2000, 32))
+    return table
+
+
+async def test_it_builds_what_the_table_needs(table):
+    await build_ann(table)
+    assert not table.needs_ann()
+    assert not table.snapshot().is_exact
+
+
+async def test_a_caller_that_is_cancelled_stops_it_and_the_table_stays_as_it_was(table):
+    task = asyncio.ensure_future(build_ann(table))
+    await asyncio.sleep(0.3)
+    start_s = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - start_s < 60  # it does not wait for the end of the work
+    assert table.needs_ann()
+    assert table.snapshot().is_exact
+    assert len(ImageIndex(table.uri.rpartition("/")[0]).table(stored_spec(dim=32))) == 2000
+
+
+async def test_what_goes_wrong_there_is_one_sentence(table, monkeypatch):
+    monkeypatch.setattr(type(table), "uri", property(lambda self: "/nowhere/nothing.lance"))
+    with pytest.raises(IndexStorageError, match=r"searched by an ANN index: .*nothing"):
+        await build_ann(table)

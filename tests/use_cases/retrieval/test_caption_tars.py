@@ -1,0 +1,80 @@
+"""Captions in tar archives: they are read where they lie, and what no such archive has is refused."""
+
+import tarfile
+
+import pytest
+
+from engines.errors import InvalidInputError
+from engines.worker.cache import EmbeddingCache
+from tests.images import encode
+from tests.use_cases.retrieval.captions import BOM, captions_of, write_tar
+from use_cases.images import read_image
+from use_cases.retrieval.caption_files import open_captions
+
+
+@pytest.mark.anyio
+async def test_a_tar_archive_is_read_where_it_lies(tmp_path, red_image):
+    jpeg = encode(red_image, "JPEG")
+    members = [
+        ("shard/0.jpg", jpeg), ("shard/0.txt", b"a dog\na hound\n"), ("shard/0.json", b'{"caption": "no"}'),
+        ("shard/1.json", b'{"caption": "a cat"}'), ("shard/1.png", encode(red_image, "PNG")),
+        ("shard/2.jpg", jpeg), ("shard/2.cls", b"3"), ("shard/._0.jpg", b"apple"),
+    ]  # fmt: skip
+    tar = write_tar(tmp_path / "test.tar", members)
+    dataset = open_captions(str(tar))
+    assert captions_of(dataset) == {"shard/0.jpg": ("a dog", "a hound"), "shard/1.png": ("a cat",)}
+    for image in dataset.images:
+        read = await read_image(image.source, None, EmbeddingCache())
+        assert read.decode().size == red_image.size
+    assert len(open_captions(str(tmp_path)).images) == 2  # a folder of shards
+
+
+def test_texts_and_json_may_begin_as_windows_writes_them(tmp_path):
+    members = [
+        ("0.jpg", b"x"),
+        ("0.txt", BOM + b"a dog"),
+        ("1.jpg", b"x"),
+        ("1.json", BOM + b'{"caption": "b"}'),
+    ]
+    tar = write_tar(tmp_path / "t.tar", members)
+    assert captions_of(open_captions(str(tar))) == {"0.jpg": ("a dog",), "1.jpg": ("b",)}
+
+
+def link(name, target="0.jpg"):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = tarfile.SYMTYPE, target
+    return info
+
+
+@pytest.mark.parametrize(
+    ("members", "odd", "sentence"),
+    [
+        ([("../0.jpg", b"x")], [], "leads out of it, '../0.jpg'"),
+        ([("/etc/0.jpg", b"x")], [], "leads out of it, '/etc/0.jpg'"),
+        ([], [link("1.jpg", "/etc/passwd")], "neither a plain file nor a folder, '1.jpg'"),
+        ([("0.jpg", b"x"), ("0.txt", b"\xff\xfe\x00")], [], "'0.txt' in 't.tar' is not UTF-8"),
+        ([("0.jpg", b"x"), ("0.json", b"{")], [], "'0.json' in 't.tar' is not JSON"),
+        ([("0.jpg", b"x"), ("0.txt", b"x" * 1_000_001)], [], "more than 1,000,000 bytes"),
+        ([("0.jpg", b"x")], [], "has 1 image, none of them with a caption"),
+        ([("0.txt", b"x")], [], "has no images"),
+    ],
+)
+def test_an_odd_tar_archive_is_refused(tmp_path, members, odd, sentence):
+    tar = write_tar(tmp_path / "t.tar", members, odd)
+    with pytest.raises(InvalidInputError, match=sentence):
+        open_captions(str(tar))
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:700], lambda data: b"no tar" * 200, lambda data: b""])
+def test_a_damaged_tar_archive_is_refused(tmp_path, change):
+    tar = write_tar(tmp_path / "t.tar", [("0.jpg", b"x" * 2000), ("0.txt", b"a dog")])
+    tar.write_bytes(change(tar.read_bytes()))
+    with pytest.raises(InvalidInputError, match="no tar archive, is compressed, or is damaged"):
+        open_captions(str(tar))
+
+
+def test_a_compressed_tar_archive_is_refused(tmp_path):
+    with tarfile.open(tmp_path / "t.tar", "w:gz"):
+        pass
+    with pytest.raises(InvalidInputError, match="is compressed"):
+        open_captions(str(tmp_path / "t.tar"))

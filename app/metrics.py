@@ -18,8 +18,8 @@ from engines.pool import EnginePool, PooledEngine
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _ROUTES = {
-    "/v1/embeddings", "/v1/classify", "/v1/similarity", "/v1/features", "/v1/search", "/v1/index",
-    "/v1/models", "/healthz", "/readyz", "/metrics",
+    "/v1/embeddings", "/v1/classify", "/v1/compare", "/v1/similarity", "/v1/features", "/v1/search",
+    "/v1/index", "/v1/models", "/healthz", "/readyz", "/metrics",
 }  # fmt: skip
 _GALLERIES = "/v1/index/"  # each has routes of its own, which count as one
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)

@@ -72,7 +72,8 @@ class EnginePool:
         """
         self.worker = worker or Worker()
         self.limits = limits or PoolLimits()
-        self._loader = EngineLoader(options or EngineOptions())
+        self.options = options or EngineOptions()
+        self._loader = EngineLoader(self.options)
         self._loading: dict[EngineKey, Future[Loaded]] = {}
         self._running: dict[EngineKey, _Running] = {}
         self._keys: dict[tuple[str, str | None], EngineKey] = {}  # by what was asked for

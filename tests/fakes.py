@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from engines.base import Tokens
+from engines.factory import EngineOptions
 from engines.models import ModelSpec
 from engines.pool import PooledEngine
 from engines.quality import Quality
@@ -115,6 +116,7 @@ class FakePool:
 
     def __init__(self, **specs: ModelSpec) -> None:
         self.specs = specs
+        self.options = EngineOptions()
         self.worker = Worker()
         self.running: dict[str, BatchedEngine] = {}
 

@@ -16,6 +16,7 @@ PROJECT = Path(__file__).parent.parent
         "app.cli.classify",
         "app.cli.benchmark",
         "app.cli.doctor",
+        "app.cli.report",
         "app.cli.loadtest",
         "use_cases.benchmark_worker",
         "use_cases.zero_shot",

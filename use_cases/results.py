@@ -8,49 +8,26 @@ import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engines.machine.cpu import Cpu
 
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
 SCHEMA_VERSION = 1
 RESULTS_DIR = Path(__file__).parent.parent / "comparison_results"
+SCHEMA_PATH = RESULTS_DIR / "schema.json"
 PACKAGES = (
     "torch", "transformers", "onnxruntime", "onnx", "openvino", "bitsandbytes", "accelerate",
     "open_clip_torch", "tokenizers", "sentencepiece", "pillow", "numpy",
 )  # fmt: skip
 _PROJECT_DIR = Path(__file__).parent.parent
-_Kind = type | tuple[type, ...]
-_FIELDS: Mapping[str, _Kind] = MappingProxyType(
-    {
-        "schema_version": int,
-        "kind": str,
-        "command": str,
-        "commit": (str, type(None)),
-        "created_utc": str,
-        "machine": dict,
-        "versions": dict,
-        "threads": int,
-        "seed": int,
-        "rounds": int,
-        "clean_rounds": int,
-        "settings": dict,
-        "results": list,
-    }
-)
-_MACHINE_FIELDS: Mapping[str, _Kind] = MappingProxyType(
-    {
-        "vendor": str,
-        "model": str,
-        "architecture": str,
-        "instructions": list,
-        "cores": (int, float),
-        "memory_bytes": int,
-        "system": str,
-    }
-)
+_MAX_PROBLEM = 200  # characters; a problem quotes the value, which may be a whole record
+_MAX_PROBLEMS = 5  # that are told; a record of another kind has one in every row
 
 
 class InvalidRecordError(ValueError):
@@ -134,25 +111,21 @@ def build_record(
 
 
 def validate_record(record: Mapping[str, Any]) -> None:
-    """Check a record's fields and that its values are JSON.
+    """Check a record against comparison_results/schema.json, and that its numbers are finite.
 
     Raises:
         InvalidRecordError: with every problem in one sentence.
     """
-    problems = _field_problems(record, _FIELDS, "")
-    if isinstance(record.get("machine"), dict):
-        problems += _field_problems(record["machine"], _MACHINE_FIELDS, "machine.")
-    if record.get("schema_version") != SCHEMA_VERSION:
-        problems.append(f"schema_version is not {SCHEMA_VERSION}")
-    for index, row in enumerate(record.get("results") or []):
-        if not isinstance(row, dict):
-            problems.append(f"results[{index}] is no object")
+    # Both conversions lose what Python alone knows: a tuple is an array, an infinity is no number.
     try:
-        json.dumps(record, allow_nan=False)
+        document = json.loads(json.dumps(record, allow_nan=False))
     except (TypeError, ValueError) as error:
-        problems.append(f"it is not JSON ({error})")
+        raise InvalidRecordError(f"The record cannot be used: it is not JSON ({error}).") from None
+    problems = _problems(document)
     if problems:
-        raise InvalidRecordError(f"The record cannot be used: {'; '.join(problems)}.")
+        more = [f"and {len(problems) - _MAX_PROBLEMS} more"] if len(problems) > _MAX_PROBLEMS else []
+        told = "; ".join(problems[:_MAX_PROBLEMS] + more)
+        raise InvalidRecordError(f"The record cannot be used: {told}.")
 
 
 def write_record(record: Mapping[str, Any], folder: Path = RESULTS_DIR) -> Path:
@@ -173,14 +146,23 @@ def read_record(path: Path) -> dict[str, Any]:
     """Read a record.
 
     Raises:
-        InvalidRecordError: when it is no JSON or not complete.
+        InvalidRecordError: when it is no JSON or not complete; the sentence names the file.
+        OSError: when the file cannot be read.
     """
     try:
         record: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise InvalidRecordError(f"{path.name} is not JSON ({error}).") from None
-    validate_record(record)
+    try:
+        validate_record(record)
+    except InvalidRecordError as error:
+        raise InvalidRecordError(f"{path.name}: {error}") from None
     return record
+
+
+def record_paths(folder: Path = RESULTS_DIR) -> list[Path]:
+    """Return the files of a folder's records, in the order of their names."""
+    return [path for path in sorted(folder.glob("*.json")) if path.name != SCHEMA_PATH.name]
 
 
 def record_name(record: Mapping[str, Any]) -> str:
@@ -195,11 +177,21 @@ def record_name(record: Mapping[str, Any]) -> str:
     return f"{record['kind']}-{slug}-{machine['cores']:g}c-{record['threads']}t-{packages}-{stamp}.json"
 
 
-def _field_problems(record: Mapping[str, Any], fields: Mapping[str, _Kind], prefix: str) -> list[str]:
-    problems = [f"{prefix}{name} is missing" for name in fields if name not in record]
-    problems += [
-        f"{prefix}{name} is {record[name]!r}"
-        for name, kind in fields.items()
-        if name in record and (not isinstance(record[name], kind) or isinstance(record[name], bool))
+def _problems(document: Any) -> list[str]:
+    """Return each breach of the schema with its place, such as "machine: 'cores' is a required property"."""
+    found = [
+        (".".join(map(str, error.absolute_path)), error.message)
+        for error in _validator().iter_errors(document)
     ]
-    return problems
+    return [_shortened(f"{place or 'record'}: {message}") for place, message in sorted(found)]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_PROBLEM else f"{text[:_MAX_PROBLEM]}..."
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    from jsonschema import Draft202012Validator  # only who reads or writes records needs it
+
+    return Draft202012Validator(json.loads(SCHEMA_PATH.read_text("utf-8")))

@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.responses import Response
 
 from app.api.classify import build_classify_router
+from app.api.compare import build_compare_router
 from app.api.context import Context
 from app.api.embeddings import build_embeddings_router
 from app.api.errors import install_error_handlers
@@ -19,13 +20,14 @@ from app.api.health import build_health_router
 from app.api.index import build_index_router
 from app.api.models import build_models_router
 from app.api.schemas import BODIES
+from app.api.schemas_compare import CompareBody
 from app.api.schemas_search import SearchBody
 from app.api.search import build_search_router
 from app.api.similarity import build_similarity_router
 from app.api.unknown import refuse_unknown
 from app.page_rights import PageRights
 
-_BODIES: tuple[type[BaseModel], ...] = (*BODIES, SearchBody)
+_BODIES: tuple[type[BaseModel], ...] = (*BODIES, SearchBody, CompareBody)
 _ERROR_SCHEMA = {
     "type": "object",
     "properties": {
@@ -41,6 +43,7 @@ _ERROR_SCHEMA = {
 _ROUTERS = (
     build_embeddings_router,
     build_classify_router,
+    build_compare_router,
     build_similarity_router,
     build_features_router,
     build_search_router,

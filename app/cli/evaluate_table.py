@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from use_cases.resampling import LEVEL, NUM_RESAMPLES, Estimate
 from use_cases.retrieval.captioned import counted
 from use_cases.retrieval.evaluation import DIRECTIONS, Evaluation
-from use_cases.retrieval.metrics import LEVEL, METRICS, NUM_RESAMPLES, Estimate
+from use_cases.retrieval.metrics import METRICS
 from use_cases.retrieval.tables import DIRECTION_TITLES, METRIC_TITLES, estimate_text
 
 _SHOWN_UNREADABLE = 20

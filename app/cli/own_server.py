@@ -8,14 +8,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from use_cases.load.connection import LoadTestError
 
-_PROJECT_DIR = Path(__file__).parent.parent.parent
+_APP = Path(__file__).parent.parent.parent / "app.py"
 _STOP_S = 60
 
 
@@ -38,10 +38,26 @@ def own_server(model: str, engine: str | None, *, gated: bool = True) -> Iterato
     Raises:
         LoadTestError: when it does not start.
     """
-    environment = os.environ | {"SIGLIP_MODELS": model}
-    environment |= {"SIGLIP_ENGINE": engine} if engine else {}
-    environment |= {} if gated else {"SIGLIP_GATED": "false"}
-    command = [sys.executable, str(_PROJECT_DIR / "app.py"), "--host", "127.0.0.1", "--port", "0"]
+    settings = {"SIGLIP_MODELS": model}
+    settings |= {"SIGLIP_ENGINE": engine} if engine else {}
+    settings |= {} if gated else {"SIGLIP_GATED": "false"}
+    with server_process(settings) as server:
+        yield server
+
+
+@contextmanager
+def server_process(settings: Mapping[str, str], script: Path | None = None) -> Iterator[OwnServer]:
+    """Run a fresh server during the block, from when it listens; it may still be loading.
+
+    Args:
+        settings: environment variables beside those of this process.
+        script: that starts it; the project's own when None.
+
+    Raises:
+        LoadTestError: when it does not start, or does not stop.
+    """
+    environment = os.environ | settings
+    command = [sys.executable, str(script or _APP), "--host", "127.0.0.1", "--port", "0"]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log.txt"  # a pipe that nobody reads would fill up
         with log.open("w") as output:

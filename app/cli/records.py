@@ -27,5 +27,6 @@ def show_record(record: dict[str, Any], table: str, *, write: bool) -> int:
             print(f"error: the record cannot be written ({error.strerror}).", file=sys.stderr)
             return 2
         print(f"Written to {path.name} and {path.stem}.md.")
+        print("Now bring the tables up to date: python -m app.cli.report.")
     print(json.dumps(record, separators=(",", ":"), allow_nan=False))
     return 0

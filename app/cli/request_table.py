@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from use_cases.record_tables import REQUEST_TITLES
+from use_cases.report.requests import REQUEST_TITLES
 from use_cases.request_benchmark import RequestResult
 
 

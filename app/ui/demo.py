@@ -5,7 +5,8 @@ from __future__ import annotations
 import gradio as gr
 
 from app.services import Services
-from app.ui import engine_choice, result_cards, search_tab
+from app.ui import compare_tab, engine_choice, result_cards, search_tab
+from app.ui.compare_endpoints import build_compare_endpoints
 from app.ui.endpoints import build_endpoints
 from app.ui.search_endpoints import build_search_endpoints
 from app.ui.zero_shot_tab import build_zero_shot_tab
@@ -15,7 +16,7 @@ INTRODUCTION = f"""
 # {TITLE}
 Ask SigLIP and CLIP which of your words fit a picture, on an ordinary CPU, and see how they differ.
 """
-CSS = result_cards.CSS + engine_choice.CSS + search_tab.CSS
+CSS = result_cards.CSS + engine_choice.CSS + search_tab.CSS + compare_tab.CSS
 THEME = gr.themes.Soft()
 
 
@@ -24,11 +25,13 @@ def build_demo(services: Services) -> gr.Blocks:
     demo: gr.Blocks = gr.Blocks(title=TITLE, fill_width=True, delete_cache=(600, 3600))
     with demo:
         gr.Markdown(INTRODUCTION)
-        with gr.Tabs():
+        with gr.Tabs() as tabs:
             build_zero_shot_tab(services)
             search_tab.build_search_tab(services)
+            compare_tab.build_compare_tab(services, demo, tabs)
         build_endpoints(services)
         build_search_endpoints(services)
+        build_compare_endpoints(services)
     # Handlers are asynchronous and the batcher bounds the work: Gradio must not serialise them.
     demo.queue(default_concurrency_limit=None, max_size=256)
     return demo

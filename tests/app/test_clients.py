@@ -30,6 +30,10 @@ ENDPOINTS = {
         "caption_contains", "hide_duplicates", "thumbnails",
     ],
     "/index_status": ["gallery"],
+    "/compare": [
+        "image", "labels", "models", "engines", "sigmoid_templates", "softmax_templates", "distractor",
+        "mistakes",
+    ],
 }  # fmt: skip
 
 

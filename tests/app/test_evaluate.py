@@ -6,10 +6,12 @@ from functools import partial
 import pytest
 from PIL import Image
 
-from app.cli import evaluate, records
-from engines.errors import UnknownModelError
+from app.cli import evaluate, evaluate_subjects, records
+from engines.errors import InferenceError, UnknownModelError
 from engines.loading import EngineKey
-from tests.fakes import FIGURES, FakePool, fake_spec
+from tests.fakes import FIGURES, FakePool
+from tests.use_cases.labelled.colours import colour_spec, write_colours
+from use_cases.labelled import embedding, hub_datasets
 from use_cases.record_tables import render_record
 from use_cases.results import read_record, validate_record, write_record
 
@@ -22,10 +24,12 @@ class KeyedPool(FakePool):
 
 
 @pytest.fixture(autouse=True)
-def _fake_pool(monkeypatch):
-    specs = {"siglit-mini": fake_spec("siglit-mini"), "lit-mini": fake_spec("lit-mini", "softmax")}
-    monkeypatch.setattr(evaluate, "build_pool", lambda settings: KeyedPool(**specs))
-    monkeypatch.setattr(evaluate, "default_models", lambda: ("siglit-mini", "lit-mini"))
+def _fake_pool(monkeypatch, tmp_path):
+    specs = {"siglit-mini": colour_spec("siglit-mini"), "lit-mini": colour_spec("lit-mini", "softmax")}
+    specs["google/siglip2-base-patch16-224"] = colour_spec("google/siglip2-base-patch16-224")
+    monkeypatch.setattr(evaluate_subjects, "build_pool", lambda settings: KeyedPool(**specs))
+    monkeypatch.setattr(evaluate_subjects, "default_models", lambda: ("siglit-mini", "lit-mini"))
+    monkeypatch.setenv("SIGLIP_CACHE_DIR", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -71,10 +75,15 @@ def test_a_record_is_kept_with_its_page(table, tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--model", "siglit-mini,lit-mini"], ["--model", "siglit-mini", "--model", "lit-mini"]]
+    "arguments",
+    [
+        ["--model", "siglit-mini,lit-mini", "--engine", "a, b"],
+        ["--model", "siglit-mini", "--model", "lit-mini", "--engines", "a", "--engine", "b"],
+        ["--models", "siglit-mini,lit-mini", "--engines", "a,b"],
+    ],
 )
 def test_models_are_named_by_commas_or_several_times(table, capsys, arguments):
-    assert evaluate.main(["retrieval", "--dataset", str(table), *arguments, "--engine", "a, b"]) == 0
+    assert evaluate.main(["retrieval", "--dataset", str(table), *arguments]) == 0
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
     models = [row["model"] for row in record["results"] if row["measurement"] == "retrieval"]
     assert models == ["siglit-mini"] * 2 + ["lit-mini"] * 2
@@ -114,7 +123,9 @@ def test_what_cannot_be_used_ends_with_code_2_and_a_sentence(arguments, sentence
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [[], ["captioning"], ["retrieval", "--limit", "0"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["captioning"], ["retrieval", "--limit", "0"], ["zero-shot", "--split", "dev"]]
+)
 def test_arguments_that_make_no_sense_end_with_code_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         evaluate.main(arguments)
@@ -122,8 +133,145 @@ def test_arguments_that_make_no_sense_end_with_code_2(arguments, capsys):
     assert capsys.readouterr().err
 
 
-def test_help_names_the_command(capsys):
+@pytest.mark.parametrize("task", ["retrieval", "zero-shot", "calibration"])
+def test_help_names_the_command(task, capsys):
     with pytest.raises(SystemExit) as stop:
-        evaluate.main(["retrieval", "--help"])
+        evaluate.main([task, "--help"])
     assert stop.value.code == 0
-    assert "python -m app.cli.evaluate retrieval" in capsys.readouterr().out
+    assert f"python -m app.cli.evaluate {task}" in capsys.readouterr().out
+
+
+@pytest.fixture
+def colours(tmp_path):
+    return write_colours(tmp_path / "colours", each=4)
+
+
+def test_models_classify_side_by_side(colours, capsys):
+    assert evaluate.main(["zero-shot", "--dataset", str(colours)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("colours: 12 images, 3 labels\n")
+    lines = [line.split() for line in out.splitlines()]
+    assert lines.count(["siglit-mini", "on", "fake", *["100.0", "[100.0,", "100.0]"] * 2]) == 2
+    assert out.count("no significant difference: top-1, recall") == 2
+    record = json.loads(out.splitlines()[-1])
+    validate_record(record)
+    assert str(colours.parent) not in out
+    assert record["kind"] == "zero-shot"
+    assert record["command"] == "python -m app.cli.evaluate zero-shot --dataset colours"
+    assert len(record["settings"]["dataset_sha256"]) == 64
+    first, second, difference = record["results"]
+    assert (first["score"], second["score"]) == ("sigmoid", "softmax")
+    assert first["ensemble"]["top1"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert first["provenance"]["engine_identity"] == "fake"
+    assert len(first["provenance"]["model_sha256"]) == 64
+    assert difference["minus"] == {"model": "lit-mini", "engine": "fake"}
+
+
+def test_calibration_is_measured_by_the_model_s_own_scores(colours, capsys):
+    assert evaluate.main(["calibration", "--dataset", str(colours)]) == 0
+    out = capsys.readouterr().out
+    record = json.loads(out.splitlines()[-1])
+    validate_record(record)
+    assert [(row["model"], row["measurement"]) for row in record["results"]] == [
+        ("siglit-mini", "sigmoid_pairs"),
+        ("siglit-mini", "softmax_top1"),
+        ("siglit-mini", "none_of_these"),
+        ("lit-mini", "softmax_top1"),
+    ]
+    assert "15 of equal width" in record["settings"]["bins"]
+    assert 'says "none of these"' in out
+    assert "siglit-mini on fake, softmax, the best label: probability, predictions, came true %" in out
+
+
+@pytest.mark.parametrize("task", ["zero-shot", "calibration"])
+def test_records_of_labelled_tasks_are_kept_with_their_pages(task, colours, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(records, "write_record", partial(write_record, folder=tmp_path / "results"))
+    arguments = ["--models", "siglit-mini", "--limit", "9", "--template", "{label}", "--write"]
+    assert evaluate.main([task, "--dataset", str(colours), *arguments]) == 0
+    (path,) = (tmp_path / "results").glob(f"{task}-*.json")
+    record = read_record(path)
+    assert record["command"].endswith("--model siglit-mini --template '{label}' --limit 9 --write")
+    assert record["settings"]["num_images"] == 9
+    assert record["results"][0]["templates"] == ["{label}"]
+    assert path.with_suffix(".md").read_text("utf-8") == render_record(record)
+
+
+def test_an_equal_run_says_what_it_reuses(colours, capsys):
+    arguments = ["zero-shot", "--dataset", str(colours), "--model", "siglit-mini"]
+    for extra, sentence in (
+        ([], "ms an image, with reading it"),
+        ([], "  12 images and 6 prompts from an earlier run; --fresh embeds them again"),
+        (["--fresh"], "ms an image, with reading it"),
+    ):
+        assert evaluate.main([*arguments, *extra]) == 0
+        out = capsys.readouterr().out
+        assert sentence in out
+        assert ("from an earlier run" in out) == sentence.startswith("  12")
+
+
+def test_a_run_that_is_interrupted_says_how_it_goes_on(colours, capsys, monkeypatch):
+    whole = embedding._embed_chunk
+    calls = []
+
+    async def interrupted(engine, images):
+        calls.append(images)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return await whole(engine, images)
+
+    monkeypatch.setattr(embedding, "_IMAGE_CHUNK", 5)
+    monkeypatch.setattr(embedding, "_embed_chunk", interrupted)
+    arguments = ["zero-shot", "--dataset", str(colours), "--model", "siglit-mini"]
+    assert evaluate.main(arguments) == 130
+    assert capsys.readouterr().err == "Interrupted; the same command goes on where this one was.\n"
+    assert evaluate.main(arguments) == 0
+    assert "5 images and 6 prompts from an earlier run" in capsys.readouterr().out
+
+
+def test_what_is_left_out_and_what_was_published_is_said(colours, capsys, monkeypatch):
+    monkeypatch.setattr(FakePool, "quality", FIGURES)
+    (colours / "red" / "broken.png").write_bytes(b"no image")
+    (colours / "stray.png").write_bytes(b"anything")
+    arguments = ["--dataset", str(colours), "--model", "google/siglip2-base-patch16-224"]
+    assert evaluate.main(["zero-shot", *arguments]) == 0
+    out = capsys.readouterr().out
+    assert "colours: 12 images, 3 labels" in out
+    assert "2 images left out:\n  stray.png: It has no label.\n  red/broken.png: 'broken.png' is not a" in out
+    assert "cosine to float32 0.9300 for images" in out
+    assert "published: google/siglip2-base-patch16-224, top-1 on ImageNet-1k 78.2 % (big_vision" in out
+    record = json.loads(out.splitlines()[-1])
+    assert record["settings"]["published"][0]["top1"] == 0.782
+    assert list(record["settings"]["left_out"]) == ["stray.png", "red/broken.png"]
+
+
+@pytest.mark.parametrize("task", ["zero-shot", "calibration"])
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--dataset", "nowhere"], "There is no file or folder 'nowhere'."),
+        (["--model", "nothing"], "No model 'nothing'."),
+        (["--engines", ","], "Name at least one engine."),
+        (["--template", "a photo"], "must contain {label} once"),
+        (["--images", "nowhere"], "There is no folder 'nowhere' for the images."),
+        (["--classnames", "nowhere"], "'nowhere' cannot be read (No such file or directory)."),
+        (["--dataset", "hf:owner/name"], "needs the package datasets"),
+    ],
+)
+def test_labelled_tasks_say_in_a_sentence_what_cannot_be_used(
+    task, arguments, sentence, colours, capsys, monkeypatch
+):
+    monkeypatch.setattr(hub_datasets, "find_spec", lambda name: None)
+    given = [] if "--dataset" in arguments else ["--dataset", str(colours)]
+    assert evaluate.main([task, *given, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+def test_an_engine_that_fails_ends_with_code_1(colours, capsys, monkeypatch):
+    async def fails(engine, images):
+        raise InferenceError("The engine failed on this batch.")
+
+    monkeypatch.setattr(embedding, "_embed_chunk", fails)
+    assert evaluate.main(["zero-shot", "--dataset", str(colours)]) == 1
+    assert capsys.readouterr().err == "error: The engine failed on this batch.\n"

@@ -11,7 +11,7 @@ from tests.use_cases.test_request_benchmark import PLAN, fake_worker
 from use_cases.benchmark import run_benchmark
 from use_cases.record_tables import render_model, render_record
 from use_cases.request_benchmark import run_request_benchmark
-from use_cases.results import RESULTS_DIR, build_record, read_record
+from use_cases.results import build_record, read_record, record_paths
 
 
 def record(kind, results):
@@ -46,6 +46,6 @@ def test_requests_become_a_row_a_quantity():
     assert "| two clients at once, images | `onnx-fp32` | - | x one client | - | no clients |" in rows
 
 
-@pytest.mark.parametrize("path", sorted(RESULTS_DIR.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", record_paths(), ids=lambda path: path.stem)
 def test_a_committed_page_is_its_record_s(path):
     assert path.with_suffix(".md").read_text("utf-8") == render_record(read_record(path))

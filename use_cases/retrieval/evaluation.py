@@ -18,14 +18,12 @@ from engines.pool import PooledEngine
 from engines.preparation.source import SourceImage
 from engines.quality import Quality
 from use_cases.images import read_image
+from use_cases.resampling import Estimate, Resampled, estimates
 from use_cases.retrieval.captioned import CaptionedImage, CaptionSet
 from use_cases.retrieval.metrics import (
     METRICS,
-    Estimate,
     Ranks,
-    Resampled,
     chance_recalls,
-    estimates,
     image_to_text_ranks,
     resample,
     summarize,

@@ -10,7 +10,6 @@ leaves ties to `torch.topk`, whose order is not specified; without ties the reca
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import comb
 from types import MappingProxyType
 from typing import TypeAlias
@@ -19,26 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import Embeddings
+from use_cases.resampling import Resampled, blocks, drawn_blocks
 
 Ranks: TypeAlias = NDArray[np.int64]  # [n_queries], from 1
 Owners: TypeAlias = NDArray[np.int64]  # [n_texts], which image each text describes
-Resampled: TypeAlias = NDArray[np.float64]  # [n_resamples, n_metrics], in the order of METRICS
 
 RECALL_AT = (1, 5, 10)
 METRICS = (*(f"recall_at_{k}" for k in RECALL_AT), "median_rank", "mrr")
-NUM_RESAMPLES = 1000
-SEED = 0
-LEVEL = 0.95  # of the intervals
-_BLOCK_VALUES = 8_000_000  # of a score matrix or of a bootstrap's weights that are in memory at a time
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A metric and its interval: 95 % percentile bootstrap."""
-
-    value: float
-    low: float
-    high: float
 
 
 def text_to_image_ranks(images: Embeddings, texts: Embeddings, owners: Owners) -> Ranks:
@@ -50,7 +36,7 @@ def text_to_image_ranks(images: Embeddings, texts: Embeddings, owners: Owners) -
         owners: [n_texts].
     """
     ranks = np.empty(len(texts), np.int64)
-    for start, stop in _blocks(len(texts), len(images)):
+    for start, stop in blocks(len(texts), len(images)):
         scores = texts[start:stop] @ images.T  # [block, n_images]
         right = scores[np.arange(stop - start), owners[start:stop], None]
         # Counting what is not below, NaN ranks last.
@@ -67,7 +53,7 @@ def image_to_text_ranks(images: Embeddings, texts: Embeddings, owners: Owners) -
         owners: [n_texts].
     """
     ranks = np.empty(len(images), np.int64)
-    for start, stop in _blocks(len(images), len(texts)):
+    for start, stop in blocks(len(images), len(texts)):
         scores = images[start:stop] @ texts.T  # [block, n_texts]
         own = owners == np.arange(start, stop)[:, None]
         best = np.where(own, scores, -np.inf).max(axis=1, keepdims=True)
@@ -83,41 +69,24 @@ def summarize(ranks: Ranks) -> dict[str, float]:
 
 
 def resample(ranks: Ranks, owners: Owners, num_images: int) -> Resampled:
-    """Return the METRICS of bootstrap resamples: images drawn with replacement, each with all its queries.
+    """Return the METRICS of bootstrap resamples, in this order: images are drawn, each with all its queries.
 
-    The texts of one image are not independent, so images are drawn, not texts. The draws depend on the
-    number of images alone: those of two models on one dataset are the same, so that they can be paired.
+    The texts of one image are not independent, so images are drawn, not texts.
 
     Args:
         ranks: [n_queries].
         owners: [n_queries], the image that each query belongs to; counts from 0 where queries are images.
         num_images: from which is drawn.
     """
-    rng = np.random.default_rng(SEED)
     order = np.argsort(ranks, kind="stable")
     ordered, ordered_owners = ranks[order], owners[order]
     values = np.stack([*(ordered <= k for k in RECALL_AT), 1 / ordered], axis=1)  # [n_queries, 4]
     rows: list[NDArray[np.float64]] = []
-    for start, stop in _blocks(NUM_RESAMPLES, max(len(ranks), num_images)):
-        weights = _draw_counts(rng, stop - start, num_images)[:, ordered_owners]  # [block, n_queries]
+    for counts in drawn_blocks(num_images, len(ranks)):
+        weights = counts[:, ordered_owners]  # [block, n_queries]
         means = weights @ values / weights.sum(axis=1, keepdims=True)
         rows.append(np.column_stack([means[:, :-1], _weighted_medians(ordered, weights), means[:, -1]]))
     return np.concatenate(rows)
-
-
-def estimates(values: Mapping[str, float], resampled: Resampled) -> dict[str, Estimate]:
-    """Return the METRICS with their intervals.
-
-    Args:
-        values: of the dataset itself, or the differences between two models.
-        resampled: of the same quantity.
-    """
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(resampled, (tail, 1 - tail), axis=0)
-    return {
-        name: Estimate(values[name], float(low[column]), float(high[column]))
-        for column, name in enumerate(METRICS)
-    }
 
 
 def chance_recalls(owners: Owners, num_images: int) -> Mapping[str, Mapping[str, float]]:
@@ -136,19 +105,6 @@ def chance_recalls(owners: Owners, num_images: int) -> Mapping[str, Mapping[str,
             "image_to_text": {f"recall_at_{k}": found(k) for k in RECALL_AT},
         }
     )
-
-
-def _blocks(rows: int, columns: int) -> list[tuple[int, int]]:
-    size = max(_BLOCK_VALUES // max(columns, 1), 1)
-    return [(start, min(start + size, rows)) for start in range(0, rows, size)]
-
-
-def _draw_counts(rng: np.random.Generator, num_resamples: int, num_images: int) -> NDArray[np.float64]:
-    """Return how often each resample contains each image: [num_resamples, num_images]."""
-    drawn = rng.integers(num_images, size=(num_resamples, num_images))
-    cells = drawn + np.arange(num_resamples)[:, None] * num_images
-    counts = np.bincount(cells.ravel(), minlength=num_resamples * num_images)
-    return counts.reshape(num_resamples, num_images).astype(np.float64)
 
 
 def _weighted_medians(ordered: Ranks, weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,12 +6,12 @@ import torch
 from clip_benchmark.metrics.zeroshot_retrieval import batchify, recall_at_k
 
 from engines.base import normalize
-from use_cases.retrieval import metrics
+from use_cases import resampling
+from use_cases.resampling import estimates
 from use_cases.retrieval.metrics import (
     METRICS,
     RECALL_AT,
     chance_recalls,
-    estimates,
     image_to_text_ranks,
     resample,
     summarize,
@@ -47,7 +47,7 @@ def theirs(images, texts, owners):
 )
 @pytest.mark.parametrize("seed", [0, 1])
 def test_recalls_are_those_of_clip_benchmark(num_images, most_captions, shuffled, seed, monkeypatch):
-    monkeypatch.setattr(metrics, "_BLOCK_VALUES", 1000)  # several blocks
+    monkeypatch.setattr(resampling, "BLOCK_VALUES", 1000)  # several blocks
     given = random_set(num_images, most_captions, seed, shuffled=shuffled)
     of_texts, of_images = summarize(text_to_image_ranks(*given)), summarize(image_to_text_ranks(*given))
     for name, (text_recall, image_recall) in theirs(*given).items():
@@ -93,22 +93,22 @@ def test_ranks_become_recalls_median_and_mrr():
 
 
 def test_resamples_draw_images_with_all_their_captions(monkeypatch):
-    monkeypatch.setattr(metrics, "_BLOCK_VALUES", 900)  # several blocks
+    monkeypatch.setattr(resampling, "BLOCK_VALUES", 900)  # several blocks
     _, _, owners = random_set(30, 5, seed=3, shuffled=True)
     ranks = np.random.default_rng(4).integers(1, 40, len(owners))
     drawn = []
-    draw = metrics._draw_counts
+    draw = resampling.draw_counts
 
     def spy(*arguments):
         drawn.append(draw(*arguments))
         return drawn[-1]
 
-    monkeypatch.setattr(metrics, "_draw_counts", spy)
+    monkeypatch.setattr(resampling, "draw_counts", spy)
     resampled = resample(ranks, owners, 30)
-    assert resampled.shape == (metrics.NUM_RESAMPLES, len(METRICS))
+    assert resampled.shape == (resampling.NUM_RESAMPLES, len(METRICS))
     counts = np.concatenate(drawn).astype(int)
     assert set(counts.sum(axis=1)) == {30}
-    for row in range(0, metrics.NUM_RESAMPLES, 53):
+    for row in range(0, resampling.NUM_RESAMPLES, 53):
         repeated = np.repeat(ranks, counts[row][owners])
         assert dict(zip(METRICS, resampled[row], strict=True)) == pytest.approx(summarize(repeated))
 

@@ -1,0 +1,65 @@
+"""Answers of a comparison, as the doors for programs tell them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from app.services import Services
+from engines.pool import PooledEngine
+from engines.preparation.source import SourceImage
+from use_cases.comparison.columns import TemplatesByScore
+from use_cases.comparison.mistakes import try_all
+from use_cases.comparison.one_image import Comparison, Contestant, compare_image, running_engines
+
+
+async def compare_for(
+    services: Services,
+    contestants: Sequence[Contestant],
+    image: SourceImage,
+    labels: Sequence[str],
+    templates: TemplatesByScore,
+    distractor: str = "",
+) -> Comparison:
+    """Do what `compare_image` does, and count the stages of every column."""
+    comparison = await compare_image(contestants, image, labels, templates, distractor)
+    by_name: dict[tuple[str, str], PooledEngine] = {
+        (each.engine.spec.name, each.engine.engine.name): each for each in running_engines(contestants)
+    }
+    for column in comparison.columns:
+        services.metrics.stages(by_name[column.model, column.engine], column.timings_ms)
+    return comparison
+
+
+async def comparison_answer(
+    services: Services,
+    contestants: Sequence[Contestant],
+    image: SourceImage,
+    labels: Sequence[str],
+    templates: TemplatesByScore,
+    *,
+    distractor: str,
+    mistakes: bool,
+) -> dict[str, Any]:
+    """Return a comparison as an object, with the preparation mistakes where they are wanted.
+
+    Args:
+        services: what counts the stages.
+        contestants: as `get_contestants` returns them.
+        image: of the request.
+        labels: the classes.
+        templates: by kind of score.
+        distractor: one label more; empty for none.
+        mistakes: make them, too.
+
+    Raises:
+        EngineError: what `compare_image` and `try_all` raise.
+    """
+    comparison = await compare_for(services, contestants, image, labels, templates, distractor)
+    answer: dict[str, Any] = {"object": "comparison", **asdict(comparison)}
+    if mistakes:
+        reports, failed = await try_all(contestants, image, labels, templates)
+        answer["mistakes"] = [asdict(report) for report in reports]
+        answer["mistakes_failed"] = [asdict(each) for each in failed]
+    return answer

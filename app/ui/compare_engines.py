@@ -1,0 +1,73 @@
+"""Every engine of one model: accuracy kept against float32, time, memory, size; recorded or measured here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from app.services import Services
+from app.ui import compare_engines_cards, compare_many_cards
+from app.ui.compare_engines_handlers import ALL_PICTURES, EngineHandlers
+from app.ui.compare_many_files import build_downloads
+from app.ui.compare_plots import build_plots
+from app.ui.uploads import EVENT_OPTIONS
+from engines.factory import ENGINES
+from use_cases.comparison.engine_quality import held_out_gallery
+
+CSS = compare_many_cards.CSS + compare_engines_cards.CSS
+_PRIVATE: dict[str, Any] = EVENT_OPTIONS | {"api_visibility": "private"}
+_QUIET = _PRIVATE | {"show_progress": "hidden"}
+_FEW, _SOME = 32, 100  # pictures
+
+
+def build(services: Services) -> None:
+    """Add the choices, the table and the chart to the surrounding gr.Tab."""
+    handlers = EngineHandlers(services)
+    total = len(held_out_gallery().pictures)
+    with gr.Row(equal_height=False):
+        model = gr.Dropdown(
+            handlers.models,
+            value=services.models[0],
+            label="Model",
+            info="Offered here, or recorded.",
+            min_width=220,
+            elem_id="compare-engines-model",
+        )
+        engines = gr.Dropdown(
+            list(ENGINES),
+            value=[],
+            multiselect=True,
+            label="Engines to measure",
+            info="None: all of them.",
+            min_width=220,
+        )
+        pictures = gr.Dropdown(
+            [(str(_FEW), _FEW), (str(_SOME), _SOME), (f"all {total}", ALL_PICTURES)],
+            value=_SOME,
+            label="Held-out pictures",
+            info="More make the intervals narrower.",
+            min_width=160,
+        )
+    with gr.Row(equal_height=False):
+        run = gr.Button("Run it here", variant="primary", min_width=140, elem_id="compare-engines-run")
+        stop = gr.Button("Stop", min_width=100, elem_id="compare-engines-stop")
+    status = gr.HTML(css_template=CSS, elem_id="compare-engines-status")
+    plots = build_plots("compare-engines-plots")
+    board = gr.HTML(css_template=CSS, elem_id="compare-engines-table")
+    downloads = build_downloads()
+    with gr.Accordion("Other committed records of this model", open=False):
+        others = gr.HTML(css_template=CSS)
+    shown = [plots, board, others, *downloads]
+    asked = [model, engines, pictures]
+    running = run.click(handlers.on_run, asked, [status, *shown], show_progress_on=status, **_PRIVATE)
+    stop.click(
+        lambda: compare_engines_cards.render_status(["Stopped; what was measured stays below."]),
+        None,
+        status,
+        cancels=[running],
+        **_QUIET,
+    )
+    # Without triggers: when the page is opened, and whenever an input changes.
+    gr.on(None, handlers.on_show, model, shown, **_QUIET)
+    gr.on(None, handlers.on_estimate, asked, status, **_QUIET)

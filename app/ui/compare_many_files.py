@@ -1,0 +1,121 @@
+"""Files of the comparison tab: the images and captions that visitors drop, and the results that they keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import gradio as gr
+from gradio import processing_utils
+from gradio.utils import get_upload_folder
+
+from app.ui.uploads import Upload, as_text, uploaded_file
+from engines.errors import InvalidInputError
+from engines.gallery import gallery
+from use_cases.comparison.many import NamedImage
+from use_cases.retrieval.caption_tables import TABLE_SUFFIXES, read_entries
+from use_cases.retrieval.captioned import counted
+
+_TABLES = (".json", *TABLE_SUFFIXES)
+FILE_TYPES = ["image", ".txt", *_TABLES]
+_MAX_CAPTION_BYTES = 20_000
+_MAX_LISTED = 5  # names in a sentence
+FORMATS = ("CSV", "JSON", "Markdown")
+_SUFFIXES = {"CSV": ".csv", "JSON": ".json", "Markdown": ".md"}
+
+
+def dropped_images(uploads: Any) -> tuple[list[NamedImage], list[str]]:
+    """Return dropped images with their captions, and sentences about captions without an image.
+
+    The caption of photo.jpg is the first line of photo.txt, or what a table says: COCO's or Karpathy's JSON,
+    CSV or TSV with a column for the image and one for the caption.
+
+    Args:
+        uploads: what gr.File with several files sends.
+
+    Raises:
+        InvalidInputError: when an upload or a table cannot be used.
+    """
+    if uploads is not None and not isinstance(uploads, list):
+        raise InvalidInputError("The files must be a list of uploads.")
+    named = [(_original_name(upload), uploaded_file(upload)) for upload in uploads or []]
+    captions: dict[str, str] = {}  # by the image's name, with or without its ending
+    for name, path in named:
+        suffix = PurePosixPath(name).suffix.lower()
+        if suffix == ".txt":
+            with path.open("rb") as file:
+                lines = file.read(_MAX_CAPTION_BYTES).decode("utf-8", "replace").strip().splitlines()
+            captions[PurePosixPath(name).stem] = lines[0].strip() if lines else ""
+        elif suffix in _TABLES:
+            for entry in read_entries(path, None):
+                for wanted in entry.names:
+                    captions[PurePosixPath(wanted).name] = entry.captions[0] if entry.captions else ""
+    images: list[NamedImage] = []
+    used: set[str] = set()
+    for name, path in named:
+        if PurePosixPath(name).suffix.lower() not in (".txt", *_TABLES):
+            key = name if name in captions else PurePosixPath(name).stem
+            used.add(key)
+            images.append(NamedImage(name, path, captions.get(key, "")))
+    return images, _strays(sorted(set(captions) - used))
+
+
+def gallery_images(names: Sequence[str]) -> list[NamedImage]:
+    """Return pictures of the shipped gallery by the names of their files.
+
+    Raises:
+        InvalidInputError: when there is no such picture.
+    """
+    known = {image.path.name: image for image in gallery()}
+    for name in names:
+        if name not in known:
+            raise InvalidInputError(f"The shipped gallery has no picture {name[:80]!r}.")
+    return [NamedImage(name, known[name].path, known[name].caption) for name in names]
+
+
+def build_downloads() -> list[gr.DownloadButton]:
+    """Add a button for each format; they are hidden while there is nothing to download."""
+    with gr.Row():
+        return [
+            gr.DownloadButton(f"Download {format_}", size="sm", min_width=110, visible=False)
+            for format_ in FORMATS
+        ]
+
+
+def no_downloads() -> list[Any]:
+    """Return updates that hide the buttons."""
+    return [gr.update(value=None, visible=False) for _ in FORMATS]
+
+
+def offer_downloads(stem: str, contents: Mapping[str, str]) -> list[Any]:
+    """Write one file a format and return updates that show the buttons.
+
+    The files lie in Gradio's cache, which is emptied of old ones.
+
+    Args:
+        stem: the files' name, without its ending.
+        contents: by format.
+    """
+    paths = [
+        processing_utils.save_bytes_to_cache(
+            contents[format_].encode("utf-8"), f"{stem}{_SUFFIXES[format_]}", get_upload_folder()
+        )
+        for format_ in FORMATS
+    ]
+    return [gr.update(value=path, visible=True) for path in paths]
+
+
+def _strays(names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    shown = ", ".join(names[:_MAX_LISTED]) + (", …" if len(names) > _MAX_LISTED else "")
+    return [f"{counted(len(names), 'caption')} without an image among the dropped files: {shown}."]
+
+
+def _original_name(upload: Upload) -> str:
+    """Return what a file was called before Gradio made its name safe for a file system."""
+    if not isinstance(upload, dict):
+        raise InvalidInputError("The files must be uploaded first.")
+    given = as_text("orig_name", upload.get("orig_name")) or as_text("path", upload.get("path"))
+    return PurePosixPath(given.replace("\\", "/")).name or "image"

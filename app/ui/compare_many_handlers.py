@@ -1,0 +1,73 @@
+"""What the tab of many images does: read what was filled in, ask the models, draw their answers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from app.services import Services
+from app.ui.compare_many_cards import render_comparison
+from app.ui.compare_many_files import dropped_images, gallery_images, offer_downloads
+from app.ui.compare_plots import heatmaps
+from app.ui.errors import shows_errors
+from app.ui.uploads import as_names, as_text
+from engines.errors import InvalidInputError
+from use_cases.comparison.engine_records import origin
+from use_cases.comparison.many import ManyComparison, ManyQuestion, compare_many
+from use_cases.comparison.many_tables import many_csv, many_json, many_markdown
+from use_cases.comparison.provenance import measured_here
+
+_STEM = "comparison-of-many"
+
+
+class ManyHandlers:
+    """The handlers of the tab's events, around the shared engines."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    @shows_errors
+    async def on_run(
+        self, files: Any, pictures: Any, texts: Any, in_order: Any, models: Any, engines: Any
+    ) -> tuple[Any, ...]:
+        """Return the charts, the tables, and files to download."""
+        with self._services.metrics.request("page", "compare_many"):
+            dropped, strays = await asyncio.to_thread(dropped_images, files)
+            images = [*dropped, *gallery_images(as_names("pictures", pictures))]
+            question = ManyQuestion(
+                images=tuple(images),
+                texts=tuple(_lines(as_text("texts", texts))),
+                columns=self._columns(as_names("models", models), as_names("engines", engines)),
+                in_order=in_order is True,
+            )
+            comparison = await compare_many(question, self._services.engine)
+        for column in comparison.columns:
+            self._services.metrics.stages(
+                await self._services.engine(column.model, column.engine), column.similarity.timings_ms
+            )
+        return await asyncio.to_thread(_drawn, comparison, strays)
+
+    def _columns(self, models: list[str], engines: list[str]) -> tuple[tuple[str, str], ...]:
+        """Return each model on each engine, in the server's order of models."""
+        unknown = [model for model in models if model not in self._services.models]
+        if unknown or not models:
+            raise InvalidInputError(f"Choose at least one of the models {', '.join(self._services.models)}.")
+        chosen = [model for model in self._services.models if model in models]
+        return tuple((model, engine) for model in chosen for engine in engines or [""])
+
+
+def _lines(text: str) -> list[str]:
+    """Return one text a line, without blank ones and repetitions."""
+    return list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+
+
+def _drawn(comparison: ManyComparison, strays: list[str]) -> tuple[Any, ...]:
+    facts = measured_here()
+    where = origin(facts)
+    contents = {
+        "CSV": many_csv(comparison),
+        "JSON": many_json(comparison, facts),
+        "Markdown": many_markdown(comparison, where),
+    }
+    downloads = offer_downloads(_STEM, contents)
+    return heatmaps(comparison), render_comparison(comparison, strays, where), *downloads

@@ -1,0 +1,87 @@
+"""Preparation mistakes: the same request prepared wrongly on purpose, and what that does to the scores."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import gradio as gr
+
+from app.services import Services
+from app.ui.compare_mistakes_cards import EMPTY_STATE, render_reports
+from app.ui.compare_one_handlers import not_ready
+from app.ui.compare_pictures import build_picture
+from app.ui.engine_choice import BEST, engine_choices, render_waiting
+from app.ui.errors import streams_errors
+from app.ui.uploads import EVENT_OPTIONS, Upload, as_names, as_text, uploaded_file
+from engines.errors import EngineError
+from use_cases.comparison.mistakes import try_all
+from use_cases.comparison.one_image import get_contestants, read_for
+from use_cases.zero_shot import check_labels, parse_labels
+
+_PRIVATE: dict[str, Any] = EVENT_OPTIONS | {"api_visibility": "private"}
+_LABELS = "A Cat!\na dog\na lion\na horse\na bird"  # a capital and a mark, which careless texts keep
+_SHOW_RESULTS = """() => document.getElementById("compare-mistakes-results")
+    .scrollIntoView({behavior: "smooth", block: "nearest"})"""
+
+
+class MistakeHandlers:
+    """The handlers of the form's events, around the shared engines."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    @streams_errors
+    async def on_run(self, image: Upload, labels: Any, models: Any, engine: Any) -> AsyncIterator[str]:
+        """Yield the mistakes as HTML; how long it has waited while engines are loaded."""
+        start_s = time.monotonic()
+        names, engine = as_names("models", models), as_text("engine", engine)
+        waiting = await not_ready(self._services, names, [engine])
+        answering = asyncio.ensure_future(self._answer(image, as_text("labels", labels), names, engine))
+        try:
+            while waiting and not (await asyncio.wait({answering}, timeout=1))[0]:
+                yield render_waiting(waiting, time.monotonic() - start_s)
+            yield await answering
+        except EngineError:
+            if waiting:
+                yield EMPTY_STATE  # in place of a note that would wait for ever; an older answer stays
+            raise
+        finally:
+            answering.cancel()  # of no effect when it has answered
+
+    async def _answer(self, image: Upload, labels: str, models: list[str], engine: str) -> str:
+        with self._services.metrics.request("page", "mistakes"):
+            path, checked = uploaded_file(image), check_labels(parse_labels(labels))
+            contestants = await get_contestants(self._services.engine, models, [engine])
+            reports, failed = await try_all(contestants, await read_for(contestants, path), checked, {})
+        return render_reports(reports, {each.model: each.error for each in failed})
+
+
+def build(services: Services) -> None:
+    """Add the form and its results to the surrounding gr.Tab."""
+    handlers = MistakeHandlers(services)
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=300):
+            image, _ = build_picture("compare-mistakes-image")
+            labels = gr.Textbox(
+                label="Labels",
+                info="One a line, or separated by commas on a single line.",
+                value=_LABELS,
+                lines=5,
+                max_lines=12,
+            )
+            models = gr.CheckboxGroup(list(services.models), value=list(services.models), label="Models")
+            engine = gr.Dropdown(
+                engine_choices(),
+                value=BEST,
+                label="Engine",
+                info="torch-fp32 can make mistakes that a fixed graph cannot.",
+            )
+            run = gr.Button("Make the mistakes", variant="primary")
+        with gr.Column(scale=4, min_width=300):
+            results = gr.HTML(EMPTY_STATE, label="Results", elem_id="compare-mistakes-results")
+    run.click(handlers.on_run, [image, labels, models, engine], results, **_PRIVATE).success(
+        None, js=_SHOW_RESULTS, api_visibility="private"
+    )

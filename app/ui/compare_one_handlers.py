@@ -1,0 +1,104 @@
+"""What the comparison on one image does: ask each column, show them side by side, restore a link."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import gradio as gr
+
+from app.compare_answers import compare_for
+from app.services import Services
+from app.ui.compare_one_cards import EMPTY_STATE, render_comparison
+from app.ui.compare_question import CompareQuestion, LinkedInputs
+from app.ui.engine_choice import render_waiting
+from app.ui.errors import streams_errors
+from app.ui.uploads import uploaded_file
+from engines.errors import EngineError, InvalidInputError, UnknownModelError
+from engines.loading import EngineKey
+from use_cases.comparison.one_image import Comparison, get_contestants, read_for
+
+
+async def not_ready(services: Services, models: Sequence[str], engines: Sequence[str]) -> list[EngineKey]:
+    """Return what would have to be loaded first to ask every model on every engine.
+
+    Raises:
+        InvalidInputError: when no model is named.
+        UnknownModelError: when a model is not offered or an engine is not known.
+    """
+    if not models:
+        raise InvalidInputError(f"No model is chosen; choose at least one of {', '.join(services.models)}.")
+    keys: list[EngineKey] = []
+    for model in models:
+        for engine in engines or [""]:
+            try:
+                keys += await services.not_ready([model], engine)
+            except UnknownModelError:
+                raise
+            except EngineError:  # its column will say so
+                continue
+    return keys
+
+
+async def run_comparison(services: Services, question: CompareQuestion) -> Comparison:
+    """Compare all chosen models on all chosen engines.
+
+    Raises:
+        EngineError: what is wrong with the question, or with every column.
+    """
+    path, labels, templates = uploaded_file(question.image), question.label_list, question.templates
+    contestants = await get_contestants(services.engine, question.models, question.engines)
+    image = await read_for(contestants, path)
+    return await compare_for(services, contestants, image, labels, templates, question.distractor)
+
+
+class CompareOneHandlers:
+    """The handlers of the form's events, around the shared engines."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    @streams_errors
+    async def on_run(self, *values: Any) -> AsyncIterator[str]:
+        """Yield the comparison as HTML; how long it has waited while engines are loaded."""
+        start_s = time.monotonic()
+        question = CompareQuestion.of(values)
+        waiting = await not_ready(self._services, question.models, question.engines)
+        answering = asyncio.ensure_future(self._answer(question))
+        try:
+            while waiting and not (await asyncio.wait({answering}, timeout=1))[0]:
+                yield render_waiting(waiting, time.monotonic() - start_s)
+            yield await answering
+        except EngineError:
+            if waiting:
+                yield EMPTY_STATE  # in place of a note that would wait for ever; an older answer stays
+            raise
+        finally:
+            answering.cancel()  # of no effect when it has answered
+
+    def on_link(self, request: gr.Request) -> tuple[Any, ...]:
+        """Return the tabs and the form's values that a link wants, or leave all as it is."""
+        query = request.query_params
+        values = {name: query.getlist(name) for name in query}
+        linked = LinkedInputs.of(values, self._services.models)
+        if linked is None:
+            return (gr.skip(),) * 10
+        return (
+            gr.Tabs(selected="compare"),
+            gr.Tabs(selected="compare-one"),
+            linked.image,
+            linked.picture,
+            linked.labels,
+            linked.models,
+            linked.engines,
+            linked.sigmoid_templates,
+            linked.softmax_templates,
+            linked.distractor,
+        )
+
+    async def _answer(self, question: CompareQuestion) -> str:
+        with self._services.metrics.request("page", "compare"):
+            comparison = await run_comparison(self._services, question)
+        return render_comparison(comparison, question.link(), uploaded=not question.picture)

@@ -1,0 +1,126 @@
+"""What a visitor asks of the comparison on one image, and the link that asks it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from app.ui.compare_pictures import picture_path
+from app.ui.uploads import Upload, as_names, as_text
+from engines.factory import ENGINES
+from use_cases.comparison.columns import TemplatesByScore
+from use_cases.zero_shot import check_labels, check_templates, parse_labels
+
+VIEW = "compare"  # the value of "view" in a link
+_MAX_LINK_CHARS = 6_000  # servers and proxies refuse addresses of more than about 8,000
+
+
+@dataclass(frozen=True, slots=True)
+class CompareQuestion:
+    """The values of the form, in the order of `CompareForm`."""
+
+    image: Upload
+    picture: str  # the name of the shipped picture that is shown; empty for an upload
+    labels: str
+    models: list[str]
+    engines: list[str]
+    sigmoid_templates: str
+    softmax_templates: str
+    distractor: str
+
+    @classmethod
+    def of(cls, values: Sequence[Any]) -> CompareQuestion:
+        """Check the values that an event brings.
+
+        Raises:
+            InvalidInputError: when one is of another kind than the form sends.
+        """
+        image, picture, labels, models, engines, sigmoid, softmax, distractor = values
+        return cls(
+            image,
+            as_text("picture", picture),
+            as_text("labels", labels),
+            as_names("models", models),
+            as_names("engines", engines),
+            as_text("sigmoid_templates", sigmoid),
+            as_text("softmax_templates", softmax),
+            as_text("distractor", distractor),
+        )
+
+    @property
+    def label_list(self) -> list[str]:
+        """Return the labels.
+
+        Raises:
+            InvalidInputError: when they cannot be used.
+        """
+        return check_labels(parse_labels(self.labels))
+
+    @property
+    def templates(self) -> TemplatesByScore:
+        """Return the prompt templates by kind of score.
+
+        Raises:
+            InvalidInputError: when one cannot be used.
+        """
+        return {
+            "sigmoid": check_templates(self.sigmoid_templates.splitlines()),
+            "softmax": check_templates(self.softmax_templates.splitlines()),
+        }
+
+    def link(self) -> str | None:
+        """Return the query of an address that fills in the form again; None when it would be too long.
+
+        An uploaded image is not part of it.
+        """
+        pairs = [("view", VIEW), ("image", self.picture), ("labels", "\n".join(self.label_list))]
+        pairs += [("model", model) for model in self.models]
+        pairs += [("engine", engine) for engine in self.engines]
+        pairs += [("sigmoid", self.sigmoid_templates), ("softmax", self.softmax_templates)]
+        pairs += [("distractor", self.distractor)]
+        link = f"?{urlencode(pairs)}"
+        return link if len(link) <= _MAX_LINK_CHARS else None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedInputs:
+    """What a link fills in, in the order of `CompareForm`; what it names and does not exist is left out."""
+
+    image: str | None
+    picture: str
+    labels: str
+    models: list[str]
+    engines: list[str]
+    sigmoid_templates: str
+    softmax_templates: str
+    distractor: str
+
+    @classmethod
+    def of(cls, query: Mapping[str, Sequence[str]], models: Sequence[str]) -> LinkedInputs | None:
+        """Read a page's query; None when it is no such link.
+
+        Args:
+            query: every parameter with all its values.
+            models: that the server offers.
+        """
+        if list(query.get("view", ())) != [VIEW]:
+            return None
+        path = picture_path(_first(query, "image"))
+        chosen = [model for model in query.get("model", ()) if model in models]
+        engines = [engine for engine in query.get("engine", ()) if engine in ENGINES or not engine]
+        return cls(
+            image=None if path is None else str(path),
+            picture="" if path is None else path.name,
+            labels=_first(query, "labels"),
+            models=chosen or list(models),
+            engines=engines or [""],
+            sigmoid_templates=_first(query, "sigmoid"),
+            softmax_templates=_first(query, "softmax"),
+            distractor=_first(query, "distractor"),
+        )
+
+
+def _first(query: Mapping[str, Sequence[str]], name: str) -> str:
+    return next(iter(query.get(name, ())), "")

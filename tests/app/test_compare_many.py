@@ -1,0 +1,176 @@
+"""Many images in the page, without a browser: what is dropped, what is drawn, what can be kept."""
+
+import html.parser
+import json
+from pathlib import Path
+
+import gradio as gr
+import pytest
+
+from app.services import Services
+from app.ui.compare_many import EXAMPLE
+from app.ui.compare_many_files import dropped_images, gallery_images
+from app.ui.compare_many_handlers import ManyHandlers
+from app.ui.compare_plots import escape_ticks
+from engines.errors import InvalidInputError
+from engines.gallery import gallery
+from tests.fakes import FakePool
+from tests.use_cases.retrieval.pictures import save_colours, stored_spec
+
+pytestmark = pytest.mark.anyio
+MODELS = ("colours", "shapes")
+
+
+class Page(html.parser.HTMLParser):
+    """Collects the words and tags of a piece of HTML."""
+
+    def __init__(self, markup):
+        super().__init__()
+        self.words, self.tags = [], set()
+        self.feed(markup)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture
+async def services():
+    services = Services(
+        FakePool(colours=stored_spec(), shapes=stored_spec("shapes", score="softmax")), MODELS
+    )
+    yield services
+    await services.close()
+
+
+@pytest.fixture
+def drop(tmp_path, monkeypatch):
+    """Return a function that puts files where Gradio puts uploads; it returns what gr.File sends."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    colours = save_colours(tmp_path / "in")
+
+    def drop(**contents):
+        sent = []
+        for number, (name, content) in enumerate(contents.items()):
+            place = tmp_path / "uploads" / str(number) / name.replace("__", ".")
+            place.parent.mkdir(parents=True)
+            data = (colours / place.name).read_bytes() if content is None else content.encode()
+            place.write_bytes(data)
+            sent.append({"path": str(place), "orig_name": place.name})
+        return sent
+
+    return drop
+
+
+async def run(services, files=None, pictures=(), texts="", in_order=True, models=MODELS, engines=("",)):
+    """Compare as the page does; return the charts, the page and all that was returned."""
+    shown = await ManyHandlers(services).on_run(
+        files, list(pictures), texts, in_order, list(models), list(engines)
+    )
+    return shown[0], Page(shown[1]), shown
+
+
+def test_captions_lie_beside_images_or_in_a_table(drop):
+    images, strays = dropped_images(
+        drop(
+            red__png=None,
+            green__png=None,
+            blue__png=None,
+            red__txt="A red field.\nMore of it.",
+            table__csv="image,caption\nsome/green.png,A green field.\ngone.png,A lost one.\n",
+            alone__txt="Nobody's",
+        )
+    )
+    assert [(image.name, image.caption) for image in images] == [
+        ("red.png", "A red field."),
+        ("green.png", "A green field."),
+        ("blue.png", ""),
+    ]
+    assert strays == ["2 captions without an image among the dropped files: alone, gone.png."]
+    assert dropped_images(None) == ([], [])
+
+
+def test_a_table_that_is_none_is_refused_with_one_sentence(drop):
+    with pytest.raises(InvalidInputError, match="table"):
+        dropped_images(drop(red__png=None, table__csv="a,b\n1,2\n"))
+    with pytest.raises(InvalidInputError, match="must be a list"):
+        dropped_images("red.png")
+    with pytest.raises(InvalidInputError, match="did not arrive"):
+        dropped_images([{"path": "/etc/passwd"}])
+
+
+def test_the_examples_are_pictures_of_the_gallery_with_captions():
+    images = gallery_images(EXAMPLE)
+    assert len(images) == 12
+    assert all(image.caption and image.path.exists() for image in images)
+    with pytest.raises(InvalidInputError, match="no picture"):
+        gallery_images(["../../etc/passwd"])
+
+
+async def test_each_model_has_a_heatmap_and_the_best_texts_are_marked(services, drop):
+    plots, page, _ = await run(
+        services, drop(red__png=None, green__png=None), texts="red\n\ngreen\nred", engines=("",)
+    )
+    assert [figure["title"] for figure in plots["figures"]] == [
+        "colours on fake", "shapes on fake", "Calibration",
+    ]  # fmt: skip
+    first = plots["figures"][0]
+    assert first["pairs"] == [[0, 0], [1, 1]]
+    assert len(first["scores"]) == len(first["cosines"]) == 2
+    assert plots["names"] == ["red.png", "green.png"]
+    assert all(each.startswith("data:image/jpeg") for each in plots["images"])
+    assert "✓ red 100.0 %, cosine 1.000" in page.text
+    assert "colours on fake and shapes on fake 1.000 1.000 100% 100%" in page.text
+    assert "colours on fake 100%" in page.text  # own text first
+    assert "commit" in page.text  # where the numbers are from
+    json.dumps(plots, allow_nan=False)
+
+
+async def test_what_is_left_out_is_named_and_nothing_becomes_markup(services, drop):
+    evil = "<img src=x onerror=alert(1)> ${value} {{value}}"
+    files = drop(red__png=None, green__png=None, broken__png="no picture", lost__txt="A caption")
+    plots, page, _ = await run(services, files, texts=f"red\n{evil}", models=["colours"])
+    assert "Left out: 'broken.png' is not a JPEG, PNG" in page.text
+    assert "1 caption without an image among the dropped files: lost." in page.text
+    assert "There is one column only" in page.text
+    assert "not known which text describes which image" in page.text
+    assert page.tags <= {"div", "p", "h3", "table", "thead", "tbody", "tr", "th", "td", "img", "br", "small"}
+    assert plots["texts"][1] == evil  # set as text by the script
+    assert plots["figures"][0]["texts"][1] == escape_ticks(evil)
+    assert "<" not in plots["figures"][0]["texts"][1]
+    assert len(plots["figures"]) == 1  # no calibration without pairs
+
+
+async def test_pictures_of_the_gallery_come_with_their_captions(services):
+    names = [image.path.name for image in gallery()[:3]]
+    plots, page, _ = await run(services, pictures=names)
+    assert plots["texts"] == [image.caption for image in gallery()[:3]]
+    assert "Best text of each image" in page.text
+
+
+async def test_results_can_be_downloaded_in_three_formats(services, drop):
+    _, _, shown = await run(services, drop(red__png=None, green__png=None), texts="red\ngreen")
+    paths = [Path(update["value"]) for update in shown[2:]]
+    assert [path.suffix for path in paths] == [".csv", ".json", ".md"]
+    assert all(update["visible"] for update in shown[2:])
+    assert paths[0].read_text("utf-8").startswith("model,engine,image,text,own,score_kind,score,cosine\n")
+    assert json.loads(paths[1].read_text("utf-8"))["provenance"]["machine"]["model"]
+    assert paths[2].read_text("utf-8").startswith("Measured on ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"files": None}, "There are no images"),
+        ({"models": []}, "Choose at least one of the models colours, shapes"),
+        ({"models": ["other"]}, "Choose at least one of the models"),
+        ({"pictures": ["nothing.jpg"]}, "no picture 'nothing.jpg'"),
+        ({"texts": 5, "pictures": ["cat.jpg"]}, "must be text"),
+    ],
+)
+async def test_mistakes_are_toasts(services, changes, sentence):
+    with pytest.raises(gr.Error, match=sentence):
+        await run(services, **changes)

@@ -1,0 +1,325 @@
+"""Every kind of dataset gives images with their labels; what cannot be used is left out, and said."""
+
+import io
+import json
+import sys
+import tarfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+from engines.errors import BackendUnavailableError, InvalidInputError
+from engines.gallery import gallery
+from use_cases.labelled import hub_datasets
+from use_cases.labelled.files import open_labelled
+from use_cases.labelled.hashing import hash_set
+
+
+def png(colour="red") -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def write(path: Path, data: bytes | str = "") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return path
+
+
+def write_tar(path: Path, **members: bytes | str) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items():
+            data = content if isinstance(content, bytes) else content.encode()
+            info = tarfile.TarInfo(name.replace("__", "."))
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def labels_of(dataset) -> dict[str, tuple[str, ...]]:
+    return {image.name: image.labels for image in dataset.images}
+
+
+def test_a_folder_of_class_folders(tmp_path):
+    write(tmp_path / "red" / "a.png", png())
+    write(tmp_path / "red" / "deep" / "b.jpg", png())
+    write(tmp_path / "dark_blue" / "c.png", png())
+    write(tmp_path / "empty" / "notes.txt")
+    write(tmp_path / "stray.png", png())
+    (tmp_path / "red" / "nowhere.png").symlink_to(tmp_path / "nowhere")
+    dataset = open_labelled(str(tmp_path))
+    assert labels_of(dataset) == {
+        "red/a.png": ("red",),
+        "red/deep/b.jpg": ("red",),
+        "red/nowhere.png": ("red",),
+        "dark_blue/c.png": ("dark blue",),
+    }
+    assert dataset.labels == ("dark blue", "empty", "red")
+    assert dataset.left_out == {"stray.png": "It has no label."}
+    assert dataset.has_single_labels
+    assert hash_set(dataset).dataset.left_out["red/nowhere.png"].endswith("No such file or directory.")
+
+
+def test_class_folders_may_have_names_in_a_file(tmp_path):
+    for name in ("n01", "n02"):
+        write(tmp_path / name / "a.png", png())
+    write(tmp_path / "classnames.txt", "goldfish\na shark\n\n")
+    assert open_labelled(str(tmp_path)).labels == ("goldfish", "a shark")
+    names = write(tmp_path / "others" / "names.txt", "one\ntwo\nthree\n")
+    with pytest.raises(InvalidInputError, match=r"3 class folders and 2 class names"):
+        open_labelled(str(tmp_path))
+    assert open_labelled(str(tmp_path), class_names=names).labels == ("one", "two", "three")
+    write(names, "one\none\n")
+    with pytest.raises(InvalidInputError, match="a label a line, each once"):
+        open_labelled(str(tmp_path), class_names=names)
+
+
+@pytest.mark.parametrize("separator", [",", "\t", ";"])
+def test_a_table_with_several_labels(tmp_path, separator):
+    write(tmp_path / "a.png", png())
+    write(tmp_path / "images" / "b.png", png())
+    rows = [
+        ("image", "tags"), ("a.png", "cat| sofa "), ("b.png", ""), ("missing.png", "cat"), ("", "bird"),
+        ("./a.png", "cat|dog"),
+    ]  # fmt: skip
+    table = write(tmp_path / "t.csv", "\n".join(separator.join(row) for row in rows))
+    dataset = open_labelled(str(table))
+    assert labels_of(dataset) == {"a.png": ("cat", "sofa", "dog")}
+    assert dataset.left_out == {"missing.png": "There is no such file.", "b.png": "It has no label."}
+    assert dataset.labels == ("bird", "cat", "dog", "sofa")
+    assert labels_of(open_labelled(str(tmp_path))) == labels_of(dataset)  # the folder has one table
+
+
+def test_a_table_s_images_may_lie_elsewhere(tmp_path):
+    table = write(tmp_path / "tables" / "t.tsv", "path\tlabel\na.png\tcat\nb.png\tdog\n")
+    with pytest.raises(InvalidInputError, match=r"names 2 images, none of which can be found, 'a.png' first"):
+        open_labelled(str(table))
+    write(tmp_path / "far" / "away" / "a.png", png())
+    write(tmp_path / "far" / "away" / "b.png", png())
+    assert len(open_labelled(str(table), images=tmp_path / "far" / "away").images) == 2
+
+
+def test_a_tar_archive_with_class_numbers(tmp_path):
+    path = write_tar(
+        tmp_path / "shard.tar",
+        **{"0__jpg": png(), "0__cls": "1", "1__png": png(), "1__cls": "0\n", "2__png": png(), "2__cls": "7"},
+        **{"3__png": png(), "4__cls": "0", "5__seg__png": png(), "5__cls": "0"},
+    )
+    write(tmp_path / "classnames.txt", "red\ngreen\n")
+    dataset = open_labelled(str(path))
+    assert labels_of(dataset) == {"0.jpg": ("green",), "1.png": ("red",)}
+    assert dataset.left_out == {
+        "2.png": "Its class is 7, and there are 2 class names.",
+        "3.png": "It has no label.",
+    }
+    assert len(hash_set(dataset).digests) == 2
+    assert labels_of(open_labelled(str(tmp_path))) == labels_of(dataset)  # a folder of archives
+
+
+def test_a_tar_archive_with_labels_as_text(tmp_path):
+    members = {
+        "a__jpg": png(),
+        "a__txt": "cat|sofa\n",
+        "b__jpg": png(),
+        "b__json": json.dumps({"label": "dog"}),
+    }
+    members |= {"c__jpg": png(), "c__json": json.dumps({"labels": ["cat", "dog"]}), "d__jpg": png()}
+    members |= {"d__json": "{", "e__jpg": png(), "e__cls": "cat", "f__jpg": png(), "f__json": "[]"}
+    dataset = open_labelled(str(write_tar(tmp_path / "s.tar", **members)))
+    assert labels_of(dataset) == {
+        "a.jpg": ("cat", "sofa"), "b.jpg": ("dog",), "c.jpg": ("cat", "dog"), "e.jpg": ("cat",),
+    }  # fmt: skip
+    assert dataset.left_out == {"d.jpg": "'d.json' is not JSON.", "f.jpg": "It has no label."}
+
+
+def test_shards_may_use_the_same_names(tmp_path):
+    write_tar(tmp_path / "0.tar", a__png=png(), a__txt="cat")
+    write_tar(tmp_path / "1.tar", a__png=png("blue"), a__txt="dog")
+    assert labels_of(open_labelled(str(tmp_path))) == {"0.tar/a.png": ("cat",), "1.tar/a.png": ("dog",)}
+
+
+def test_the_gallery_has_its_tags_as_labels():
+    dataset = open_labelled("gallery")
+    assert labels_of(dataset) == {picture.path.name: picture.tags for picture in gallery()}
+    assert not dataset.has_single_labels
+    assert "trained on 11 pictures" in dataset.notes[1]
+    unseen = open_labelled("gallery-unseen")
+    assert len(unseen.images) == sum(not picture.seen_in_training for picture in gallery())
+    assert len(unseen.notes) == 1
+
+
+def test_a_limit_draws_images_of_all_labels(tmp_path):
+    for label in ("a", "b", "c", "d"):
+        for number in range(10):
+            write(tmp_path / label / f"{number}.png", png())
+    dataset = open_labelled(str(tmp_path), limit=12)
+    assert len(dataset.images) == 12
+    assert len({image.labels for image in dataset.images}) > 1
+    assert dataset.notes[0] == "12 of 40 images, drawn with seed 0."
+    assert dataset.images == open_labelled(str(tmp_path), limit=12).images
+
+
+def folder(tmp_path, *names):
+    for name in names:
+        write(tmp_path / name, png())
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ((), "has no labels"),
+        (("a.png",), "has no labels"),
+        (("one/a.png",), r"has one label only, 'one'; there is nothing to tell apart\."),
+        (("one/notes.md", "two/notes.md"), "has no images"),
+        (("a.csv", "b.tar"), "compressed, or is damaged"),
+        (("a.json",), "has no labels"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_one_sentence(tmp_path, names, sentence):
+    with pytest.raises(InvalidInputError, match=sentence) as error:
+        open_labelled(folder(tmp_path, *names))
+    assert str(tmp_path) not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("", "names no column for the image"),
+        ("image,caption\na.png,b\n", "or none for the labels"),
+        ("image,label\na.png\n", r"Line 2 of 't\.csv' has 1 of the columns"),
+        ("image,label\n", "has no images"),
+        ("image,label\na.png,\n", "has no image with a label; 1 image cannot be used, the first, 'a.png'"),
+        ("image,label\na.png,cat\n", "has one label only"),
+        (b"image,label\n\xff,b", "is not UTF-8"),
+        ('image,label\n"a.png,cat' + "x" * 1_100_000, "is no table that can be read"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_one_sentence(tmp_path, content, sentence):
+    write(tmp_path / "a.png", png())
+    with pytest.raises(InvalidInputError, match=sentence):
+        open_labelled(str(write(tmp_path / "t.csv", content)))
+
+
+def test_other_names_that_cannot_be_used(tmp_path):
+    path = write(tmp_path / "x.zip")
+    for name, sentence in (
+        ("nowhere", "There is no file or folder 'nowhere'"),
+        (str(path), "none of the known kinds"),
+        ("hf:", "names no dataset"),
+    ):
+        with pytest.raises(InvalidInputError, match=sentence):
+            open_labelled(name)
+    with pytest.raises(InvalidInputError, match="only a table takes a folder"):
+        open_labelled("gallery", images=tmp_path)
+    with pytest.raises(InvalidInputError, match="takes no file of them"):
+        open_labelled("gallery", class_names=path)
+    with pytest.raises(InvalidInputError, match="There is no folder"):
+        open_labelled(str(tmp_path), images=tmp_path / "none")
+
+
+def test_images_that_cannot_be_read_are_left_out_and_the_rest_is_sorted_by_content(tmp_path):
+    write(tmp_path / "red" / "a.png", png())
+    write(tmp_path / "blue" / "b.png", png("blue"))
+    write(tmp_path / "blue" / "empty.png")
+    (tmp_path / "blue" / "link.png").symlink_to(tmp_path / "red" / "a.png")
+    hashed = hash_set(open_labelled(str(tmp_path)))
+    assert list(hashed.digests) == sorted(hashed.digests)
+    assert "blue/empty.png" in hashed.dataset.left_out
+    assert hashed.dataset.notes == ("1 image the same as another, byte for byte.",)
+
+
+def test_the_hash_is_of_images_and_labels_not_of_names(tmp_path):
+    def hash_of(where, **colours):
+        for label, colour in colours.items():
+            write(tmp_path / where / label / f"{where}.png", png(colour))
+        return hash_set(open_labelled(str(tmp_path / where))).sha256
+
+    first = hash_of("one", red="red", blue="blue")
+    table = "image,label\nx.png,red\ny.png,blue\n"
+    write(tmp_path / "three" / "x.png", png("red"))
+    write(tmp_path / "three" / "y.png", png("blue"))
+    assert hash_set(open_labelled(str(write(tmp_path / "three" / "t.csv", table)))).sha256 == first
+    assert hash_of("two", red="red", blue="navy") != first
+    assert hash_of("four", red="blue", blue="red") != first
+
+
+def test_no_image_that_can_be_read_is_one_sentence(tmp_path):
+    for label in ("a", "b"):
+        write(tmp_path / label / "x.png")
+    with pytest.raises(
+        InvalidInputError, match=r"None of the 2 images of '.*' can be read; the first, 'a/x.png'"
+    ):
+        hash_set(open_labelled(str(tmp_path)))
+
+
+class FakeRows:
+    """What `datasets.load_dataset` returns, as far as it is used."""
+
+    def __init__(self, label_feature, labels):
+        image = type("Image", (), {})()
+        self.features = {"picture": image, "label": label_feature}
+        self._labels = labels
+
+    def cast_column(self, column, feature):
+        assert column == "picture"
+        return self
+
+    def __getitem__(self, key):
+        return self._labels if key == "label" else {"picture": {"bytes": png(), "path": None}}
+
+
+@pytest.mark.parametrize(
+    ("feature", "labels", "expected"),
+    [
+        (SimpleNamespace(names=["a_cat", "dog"]), [1, 0, -1], [("dog",), ("a cat",)]),
+        (
+            SimpleNamespace(feature=SimpleNamespace(names=["cat", "dog"])),
+            [[0, 1], [1], []],
+            [("cat", "dog"), ("dog",)],
+        ),
+        (SimpleNamespace(dtype="string"), ["cat|dog", "dog", ""], [("cat", "dog"), ("dog",)]),
+    ],
+)
+def test_a_dataset_of_the_hub(monkeypatch, feature, labels, expected):
+    asked = []
+
+    def load_dataset(name, split):
+        asked.append((name, split))
+        return FakeRows(feature, labels)
+
+    package = SimpleNamespace(load_dataset=load_dataset, Image=lambda decode: None)
+    monkeypatch.setitem(sys.modules, "datasets", package)
+    monkeypatch.setattr(hub_datasets, "find_spec", lambda name: package)
+    dataset = open_labelled("hf:owner/pets:validation")
+    assert asked == [("owner/pets", "validation")]
+    assert [image.labels for image in dataset.images] == expected
+    assert dataset.left_out == {"000002": "It has no label."}
+    assert len(hash_set(dataset).digests) == 2
+
+
+def test_a_dataset_in_a_folder_is_called_without_its_path(tmp_path):
+    (tmp_path / "pets").mkdir()
+    assert hub_datasets.public_dataset_name(f"hf:{tmp_path}/pets:dev") == "hf:pets:dev"
+    assert hub_datasets.public_dataset_name("hf:owner/pets") == "hf:owner/pets"
+
+
+def test_a_dataset_of_the_hub_that_cannot_be_had_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(hub_datasets, "find_spec", lambda name: None)
+    with pytest.raises(
+        BackendUnavailableError, match=r"needs the package datasets; run: pip install datasets"
+    ):
+        open_labelled("hf:owner/pets")
+
+    def load_dataset(name, split):
+        raise ConnectionError("no network\nmore of it")
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    monkeypatch.setattr(hub_datasets, "find_spec", lambda name: object())
+    with pytest.raises(
+        BackendUnavailableError, match=r"'owner/pets', split 'test', cannot be loaded \(no network\)"
+    ):
+        open_labelled("hf:owner/pets")

@@ -1,0 +1,235 @@
+"""Many images against many texts, with several models and engines side by side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from engines.errors import EngineError, InvalidInputError
+from engines.pool import PooledEngine
+from engines.preparation.source import SourceImage
+from engines.quality import Quality
+from use_cases.comparison.agreement import PairAgreement, agreement
+from use_cases.comparison.calibration import Calibration, calibrate
+from use_cases.images import PixelBudget, read_image
+from use_cases.labelled.metrics import Truth
+from use_cases.retrieval.thumbnails import encode_thumbnail, shrink
+from use_cases.similarity import Similarity, compare
+from use_cases.zero_shot import MAX_LABEL_CHARS, min_image_side
+
+MAX_IMAGES, MAX_TEXTS, MAX_COLUMNS = 50, 200, 6
+OpenEngine: TypeAlias = Callable[[str, str], Awaitable[PooledEngine]]  # of a model and an engine's name
+
+
+@dataclass(frozen=True, slots=True)
+class NamedImage:
+    """An image file, as people call it, and what describes it."""
+
+    name: str
+    path: Path
+    caption: str = ""  # none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManyQuestion:
+    """What is to be compared with what, by whom."""
+
+    images: tuple[NamedImage, ...]
+    texts: tuple[str, ...] = ()  # none: the images' captions
+    columns: tuple[tuple[str, str], ...]  # model, and engine or "" for the server's choice
+    in_order: bool = True  # text i describes image i, where there are as many of both
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManyColumn:
+    """One model on one engine."""
+
+    model: str
+    engine: str
+    quality: Quality | None  # of a quantized engine: how close it is to float32, if that was measured
+    score: str  # "sigmoid" or "softmax"
+    similarity: Similarity
+    found: float | None  # share of images whose best text is their own; of those that have one
+    calibration: Calibration | None
+
+    @property
+    def name(self) -> str:
+        """Return what the column is called."""
+        return f"{self.model} on {self.engine}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManyComparison:
+    """The answers of all models that could give one, for the images that could be read."""
+
+    images: tuple[NamedImage, ...]
+    thumbnails: tuple[bytes, ...]  # JPEG, one an image
+    texts: tuple[str, ...]
+    truth: Truth | None  # [n_images, n_texts]; None when no text is known to describe an image
+    columns: tuple[ManyColumn, ...]
+    agreements: dict[tuple[int, int], PairAgreement]  # by the positions of two columns
+    unreadable: dict[str, str]  # images that were left out, and why
+    failures: dict[str, str]  # columns without an answer, and why
+    notes: tuple[str, ...]
+
+
+async def compare_many(question: ManyQuestion, open_engine: OpenEngine) -> ManyComparison:
+    """Score every text for every image with one column after the other.
+
+    An image that cannot be read and a column that fails are left out and named with their reason.
+
+    Raises:
+        InvalidInputError: when there are no or too many images, texts or columns, no image can be read, or no
+            engine can be loaded.
+    """
+    _check(question)
+    failures: dict[str, str] = {}
+    opened: list[PooledEngine] = []
+    for model, engine in question.columns:
+        try:
+            opened.append(await open_engine(model, engine))
+        except EngineError as error:
+            failures[_column_name(model, engine)] = str(error)
+    opened = _without_repetitions(opened)
+    if not opened:
+        raise InvalidInputError(f"No model can answer: {' '.join(failures.values())}")
+    sources, unreadable = await _read(question.images, opened)
+    images = tuple(image for place, image in enumerate(question.images) if place in sources)
+    texts = question.texts or tuple(dict.fromkeys(image.caption for image in images if image.caption))
+    if not texts:
+        raise InvalidInputError(
+            "There are no texts; type some, one a line, or add text files with captions, such as photo.txt"
+            " for photo.jpg."
+        )
+    truth = own_texts(question.images, texts, in_order=question.in_order)
+    if truth is not None:
+        truth = truth[list(sources)]
+    columns: list[ManyColumn] = []
+    for pooled in opened:
+        try:
+            columns.append(_column(pooled, await compare(pooled, list(sources.values()), texts), truth))
+        except EngineError as error:
+            failures[_column_name(pooled.engine.spec.name, pooled.engine.engine.name)] = str(error)
+    return ManyComparison(
+        images=images,
+        thumbnails=tuple(await asyncio.to_thread(_thumbnails, list(sources.values()))),
+        texts=texts,
+        truth=truth,
+        columns=tuple(columns),
+        agreements={
+            (i, j): agreement(columns[i].similarity.cosines, columns[j].similarity.cosines)
+            for i, j in combinations(range(len(columns)), 2)
+        },
+        unreadable=unreadable,
+        failures=failures,
+        notes=tuple(_notes(question, images, truth)),
+    )
+
+
+def own_texts(images: Sequence[NamedImage], texts: Sequence[str], *, in_order: bool) -> Truth | None:
+    """Return which texts describe which images, [n_images, n_texts]; None when nothing is known.
+
+    A text that is an image's caption describes it. Where no text is any image's caption and there are as
+    many of both, text i describes image i, if that is wanted.
+    """
+    captions = np.array([image.caption for image in images], object)
+    truth: Truth = (captions[:, None] == np.array(texts, object)[None, :]) & (captions != "")[:, None]
+    if truth.any():
+        return truth
+    return np.eye(len(images), dtype=np.bool_) if in_order and len(images) == len(texts) else None
+
+
+def _check(question: ManyQuestion) -> None:
+    if not question.images:
+        raise InvalidInputError(
+            "There are no images; drop some, pick some of the gallery, or try the example."
+        )
+    if not question.columns:
+        raise InvalidInputError("No model is chosen; choose at least one.")
+    counts = (
+        ("images", len(question.images), MAX_IMAGES),
+        ("texts", len(question.texts), MAX_TEXTS),
+        ("pairs of model and engine", len(question.columns), MAX_COLUMNS),
+    )
+    for noun, count, most in counts:
+        if count > most:
+            raise InvalidInputError(f"There are {count:,} {noun}; at most {most} are compared at once.")
+    for text in (*question.texts, *(image.caption for image in question.images)):
+        if len(text) > MAX_LABEL_CHARS:
+            raise InvalidInputError(
+                f"The text {text[:30]!r}... has {len(text):,} characters; at most {MAX_LABEL_CHARS:,} may be."
+            )
+
+
+def _column_name(model: str, engine: str) -> str:
+    return f"{model} on {engine or 'its best engine'}"
+
+
+def _without_repetitions(opened: Sequence[PooledEngine]) -> list[PooledEngine]:
+    """Return each engine once; the server's choice may be one that was also named."""
+    return list({id(pooled.engine): pooled for pooled in opened}.values())
+
+
+async def _read(
+    images: Sequence[NamedImage], opened: Sequence[PooledEngine]
+) -> tuple[dict[int, SourceImage], dict[str, str]]:
+    """Decode what can be decoded, once for all columns; return it by position, and why the others cannot."""
+    cache, budget = opened[0].engine.worker.cache, PixelBudget()
+    side = min_image_side([pooled.engine.spec for pooled in opened])
+    sources: dict[int, SourceImage] = {}
+    unreadable: dict[str, str] = {}
+    for place, image in enumerate(images):
+        try:
+            sources[place] = await read_image(image.path, side, cache, budget)
+        except InvalidInputError as error:
+            unreadable[image.name] = str(error)
+    if not sources:
+        raise InvalidInputError(
+            f"None of the images can be read; the first: {next(iter(unreadable.values()))}"
+        )
+    return sources, unreadable
+
+
+def _thumbnails(sources: Sequence[SourceImage]) -> list[bytes]:
+    return [encode_thumbnail(shrink(source.decode())) for source in sources]
+
+
+def _column(pooled: PooledEngine, similarity: Similarity, truth: Truth | None) -> ManyColumn:
+    spec = pooled.engine.spec
+    found = None
+    if truth is not None:
+        known = truth.any(axis=1)
+        best = similarity.cosines.argmax(axis=1)
+        found = float(truth[np.arange(len(best)), best][known].mean())
+    return ManyColumn(
+        model=spec.name,
+        engine=pooled.engine.engine.name,
+        quality=pooled.quality,
+        score=spec.score,
+        similarity=similarity,
+        found=found,
+        calibration=None if truth is None else calibrate(similarity.logits, truth, spec.score),
+    )
+
+
+def _notes(question: ManyQuestion, images: Sequence[NamedImage], truth: Truth | None) -> list[str]:
+    without = sum(not image.caption for image in images)
+    if truth is None:
+        return [
+            "It is not known which text describes which image, so nothing is marked as matched, and accuracy"
+            " and calibration cannot be told: add captions, or as many texts as images, in their order."
+        ]
+    if question.texts and not any(image.caption in question.texts for image in images if image.caption):
+        return ["Text 1 is taken to describe image 1, text 2 image 2, and so on."]
+    if without:
+        return [
+            f"{without} of {len(images)} images have no caption: they count neither for accuracy nor for"
+            " calibration."
+        ]
+    return []

@@ -1,0 +1,139 @@
+"""A comparison of many images and texts to keep: as CSV, JSON and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from use_cases.comparison.many import ManyColumn, ManyComparison
+
+_CSV_HEAD = ("model", "engine", "image", "text", "own", "score_kind", "score", "cosine")
+
+
+def many_csv(comparison: ManyComparison) -> str:
+    """Return a line for each column, image and text; "own" is empty where that is not known."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(_CSV_HEAD)
+    truth = comparison.truth
+    for column in comparison.columns:
+        scores, cosines = column.similarity.scores.tolist(), column.similarity.cosines.tolist()
+        for i, image in enumerate(comparison.images):
+            for j, text in enumerate(comparison.texts):
+                own = "" if truth is None else int(truth[i, j])
+                cell = (column.score, f"{scores[i][j]:.6g}", f"{cosines[i][j]:.6g}")
+                writer.writerow((column.model, column.engine, image.name, text, own, *cell))
+    return stream.getvalue()
+
+
+def many_json(comparison: ManyComparison, provenance: Mapping[str, Any]) -> str:
+    """Return everything but pictures; matrices are rows of images and columns of texts.
+
+    Args:
+        comparison: to keep.
+        provenance: where and when it was computed, JSON values.
+    """
+    content = {
+        "provenance": dict(provenance),
+        "images": [{"name": image.name, "caption": image.caption} for image in comparison.images],
+        "texts": list(comparison.texts),
+        "own": None if comparison.truth is None else comparison.truth.tolist(),
+        "columns": [_column_facts(column) for column in comparison.columns],
+        "agreements": [
+            {"first": comparison.columns[i].name, "second": comparison.columns[j].name, **asdict(each)}
+            for (i, j), each in comparison.agreements.items()
+        ],
+        "unreadable": comparison.unreadable,
+        "failures": comparison.failures,
+        "notes": list(comparison.notes),
+    }
+    return json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def many_markdown(comparison: ManyComparison, origin: str) -> str:
+    """Return the best text of each image by each column, then how far the columns agree and are calibrated.
+
+    Args:
+        comparison: to keep.
+        origin: one sentence that says where and when it was computed.
+    """
+    names = [column.name for column in comparison.columns]
+    lines = [origin, "", *_table_head(["image", *names])]
+    for i, image in enumerate(comparison.images):
+        lines.append(_row([image.name, *(_best(comparison, column, i) for column in comparison.columns)]))
+    lines += ["", *_table_head(["column", "own text first", "expected calibration error", "predictions"])]
+    lines += [_row([column.name, *summary_cells(column)]) for column in comparison.columns]
+    if comparison.agreements:
+        lines += ["", *_table_head(["columns", *AGREEMENT_TITLES])]
+    for (i, j), each in comparison.agreements.items():
+        lines.append(_row([f"{names[i]} and {names[j]}", *agreement_cells(asdict(each))]))
+    for name, reason in {**comparison.failures, **comparison.unreadable}.items():
+        lines += ["", f"{_plain(name)}: {_plain(reason)}"]
+    return "\n".join([*lines, "", *map(_plain, comparison.notes)]).rstrip() + "\n"
+
+
+AGREEMENT_TITLES = ("Spearman", "Kendall", "same best text", "same best image")
+
+
+def agreement_cells(agreement: Mapping[str, float | None]) -> list[str]:
+    """Return the figures of two columns' agreement as people read them, in the order of AGREEMENT_TITLES."""
+    correlations = ["-" if (value := agreement[name]) is None else f"{value:.3f}" for name in _CORRELATIONS]
+    return [*correlations, *(_percent(agreement[name]) for name in ("same_best_text", "same_best_image"))]
+
+
+def summary_cells(column: ManyColumn) -> list[str]:
+    """Return how often an image's own text came first, the calibration error, and of how many predictions."""
+    known = column.calibration
+    if known is None:
+        return ["-", "-", "-"]
+    error = known.expected_error
+    interval = f"{error.value:.3f} [{error.low:.3f}, {error.high:.3f}]"
+    return [_percent(column.found), interval, f"{known.num_predictions} {known.predicts}"]
+
+
+_CORRELATIONS = ("spearman", "kendall")
+
+
+def _column_facts(column: ManyColumn) -> dict[str, Any]:
+    return {
+        "model": column.model,
+        "engine": column.engine,
+        "quality": None if column.quality is None else asdict(column.quality),
+        "score": column.score,
+        "scores": column.similarity.scores.tolist(),
+        "cosines": column.similarity.cosines.tolist(),
+        "truncated": list(column.similarity.truncated),
+        "found": column.found,
+        "calibration": None if column.calibration is None else asdict(column.calibration),
+    }
+
+
+def _best(comparison: ManyComparison, column: ManyColumn, image: int) -> str:
+    best = int(column.similarity.cosines[image].argmax())
+    score, cosine = column.similarity.scores[image, best], column.similarity.cosines[image, best]
+    truth = comparison.truth
+    mark = "" if truth is None or not truth[image].any() else ("✓ " if truth[image, best] else "✗ ")
+    return f"{mark}{comparison.texts[best]} ({score:.1%}, {cosine:.3f})"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
+
+
+def _table_head(titles: list[str]) -> list[str]:
+    return [_row(titles), f"|{'---|' * len(titles)}"]
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(map(_plain, cells))} |"
+
+
+def _plain(text: str) -> str:
+    """Return a text that stays in its cell and is no markup."""
+    for mark in "\\|<*_`[":
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.split())

@@ -1,0 +1,130 @@
+"""Labels in tar archives, as webdataset writes them; never unpacked to the disk.
+
+Members whose names are equal up to the first dot belong together: 0001.jpg and 0001.cls (a number that
+counts the class names from 0, or the label itself), 0001.txt (labels, "cat|sofa") or 0001.json (with "label"
+or "labels").
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from engines.errors import InvalidInputError
+from engines.preparation.images import MAX_IMAGE_BYTES
+from use_cases.labelled.labelled import LabelledImage, LabelledSet, label_set, split_labels, tidy_labels
+from use_cases.retrieval.caption_tables import printable
+from use_cases.retrieval.sources import is_image_name
+
+_MAX_LABEL_BYTES = 1_000_000
+_Members = Mapping[str, tarfile.TarInfo]  # by what follows the first dot of their names
+
+
+def read_label_tars(
+    tars: Sequence[Path], name: str, class_names: Sequence[str] | None, limit: int | None
+) -> LabelledSet:
+    """Read the labels in some archives, and where their images are.
+
+    Args:
+        tars: uncompressed, so that an image is read where it lies.
+        name: of the dataset.
+        class_names: what the numbers of .cls files stand for; None takes what is in them as it is.
+        limit: draw so many of the images.
+
+    Raises:
+        InvalidInputError: when one is no such archive, or nothing in it can be used.
+    """
+    images: list[LabelledImage] = []
+    left_out: dict[str, str] = {}
+    for path in tars:
+        prefix = f"{path.name}/" if len(tars) > 1 else ""  # shards may use the same names
+        for members in _read_samples(path).values():
+            kinds = [kind for kind in members if is_image_name(f"key.{kind}") and "." not in kind]
+            if not kinds:
+                continue
+            image = members[kinds[0]]
+            own = prefix + printable(image.name)
+            try:
+                labels = _labels(path, members, class_names)
+            except InvalidInputError as error:
+                left_out[own] = str(error)
+                continue
+            read = partial(_read_range, path, image.offset_data, image.size)
+            images.append(LabelledImage(own, read, labels))
+    return label_set(name, images, labels=class_names or (), left_out=left_out, limit=limit)
+
+
+def _read_samples(path: Path) -> dict[str, dict[str, tarfile.TarInfo]]:
+    """Return the plain files of an archive by what their names share; links and devices are passed over."""
+    samples: dict[str, dict[str, tarfile.TarInfo]] = {}
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for member in archive:
+                key, _, kind = PurePosixPath(member.name).name.partition(".")
+                if member.isreg() and not member.issparse() and key and kind:
+                    parent = str(PurePosixPath(member.name).parent)
+                    samples.setdefault(f"{parent}/{key}", {}).setdefault(kind.lower(), member)
+    except OSError as error:
+        raise InvalidInputError(
+            f"{path.name!r} cannot be read ({error.strerror or 'its end is missing'})."
+        ) from None
+    except (tarfile.TarError, EOFError, UnicodeError, ValueError) as error:
+        raise InvalidInputError(
+            f"{path.name!r} is no tar archive, is compressed, or is damaged ({error})."
+        ) from None
+    return samples
+
+
+def _labels(path: Path, members: _Members, class_names: Sequence[str] | None) -> tuple[str, ...]:
+    if "cls" in members:
+        return _class(_read_text(path, members["cls"]).strip(), class_names)
+    if "txt" in members:
+        return tidy_labels(
+            label for line in _read_text(path, members["txt"]).splitlines() for label in split_labels(line)
+        )
+    if "json" not in members:
+        return ()
+    try:
+        facts: Any = json.loads(_read_text(path, members["json"]))
+    except (ValueError, RecursionError):
+        raise InvalidInputError(f"{members['json'].name!r} is not JSON.") from None
+    given = facts.get("label", facts.get("labels", ())) if isinstance(facts, dict) else ()
+    if isinstance(given, int) and not isinstance(given, bool):
+        return _class(str(given), class_names)
+    if isinstance(given, str):
+        return split_labels(given)
+    return tidy_labels(each for each in given if isinstance(each, str)) if isinstance(given, list) else ()
+
+
+def _class(text: str, class_names: Sequence[str] | None) -> tuple[str, ...]:
+    if class_names is None or not text.isdecimal():
+        return split_labels(text)
+    if int(text) >= len(class_names):
+        raise InvalidInputError(f"Its class is {int(text)}, and there are {len(class_names):,} class names.")
+    return (class_names[int(text)],)
+
+
+def _read_text(path: Path, member: tarfile.TarInfo) -> str:
+    if member.size > _MAX_LABEL_BYTES:
+        raise InvalidInputError(
+            f"{member.name!r} has more than {_MAX_LABEL_BYTES:,} bytes; a label is shorter."
+        )
+    try:
+        return _read_range(path, member.offset_data, member.size).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InvalidInputError(f"{member.name!r} is not UTF-8 text.") from None
+
+
+def _read_range(path: Path, offset: int, size: int) -> bytes:
+    if size > MAX_IMAGE_BYTES:
+        raise InvalidInputError(f"It has more than {MAX_IMAGE_BYTES // 10**6} MB.")
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+    except OSError as error:
+        raise InvalidInputError(f"{path.name!r} cannot be read ({error.strerror}).") from None

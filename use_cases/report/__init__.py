@@ -1,0 +1,1 @@
+"""The report: every table and chart that shows measured numbers, made from the records alone."""

@@ -1,0 +1,112 @@
+"""Every file that the report writes, and which of them are out of date."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from use_cases.record_tables import render_record
+from use_cases.report.chart import Chart
+from use_cases.report.kind import Entry, Record, latest
+from use_cases.report.kinds import kind_of
+from use_cases.report.overview import PLOTS, kinds_in_order, overview
+from use_cases.report.page import draw_page
+from use_cases.report.readme import fill_readme
+from use_cases.report.seeds import compare_losses, seeds_charts
+from use_cases.report.svg import draw_svg
+from use_cases.results import InvalidRecordError, read_record, record_paths
+
+_MAX_DIFFERENCE = 40  # lines that are shown of a file
+T = TypeVar("T")
+
+
+def report_files(results: Path, readme: Path) -> dict[Path, str]:
+    """Return the text of each file that the report writes.
+
+    Args:
+        results: the folder of the records.
+        readme: the project's README, of which only the blocks between markers change.
+
+    Raises:
+        InvalidRecordError: when a record is damaged, or README lacks a block.
+        OSError: when a file cannot be read.
+    """
+    records = {path: read_record(path) for path in record_paths(results)}
+    entries = [
+        Entry(path.stem, record, model)
+        for path, record in records.items()
+        for model in dict.fromkeys(row["model"] for row in record["results"])
+    ]
+    files = {
+        path.with_suffix(".md"): _shown(path.name, record, render_record) for path, record in records.items()
+    }
+    losses = list(compare_losses().values())
+    charts = {name: _kind_charts(name, entries) for name in kinds_in_order(entries)}
+    for chart in [*seeds_charts(losses), *(chart for drawn in charts.values() for chart in drawn)]:
+        files[results / PLOTS / f"{chart.name}.svg"] = draw_svg(chart)
+        files[results / PLOTS / f"{chart.name}.html"] = draw_page(chart)
+    files[results / "README.md"] = overview(entries, charts, losses)
+    files[readme] = fill_readme(readme.read_text("utf-8"), entries)
+    return files
+
+
+def write_files(files: Mapping[Path, str], results: Path) -> list[Path]:
+    """Write what changed, remove charts that are no more; return the files that were touched.
+
+    Raises:
+        OSError: when a file cannot be written.
+    """
+    changed = [path for path, text in files.items() if _current(path) != text]
+    for path in changed:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(files[path], "utf-8")
+    stale = _stale(files, results)
+    for path in stale:
+        path.unlink()
+    return changed + stale
+
+
+def differences(files: Mapping[Path, str], results: Path) -> list[str]:
+    """Return for each file that is out of date what would change, as a unified diff.
+
+    Raises:
+        OSError: when a file cannot be read.
+    """
+    found: list[str] = []
+    for path, text in files.items():
+        current = _current(path) or ""
+        if current == text:
+            continue
+        lines = list(
+            difflib.unified_diff(
+                current.splitlines(), text.splitlines(), path.name, f"{path.name} from the records", n=0,
+                lineterm="",
+            )
+        )  # fmt: skip
+        more = [f"... and {len(lines) - _MAX_DIFFERENCE} lines more"] if len(lines) > _MAX_DIFFERENCE else []
+        found.append("\n".join(lines[:_MAX_DIFFERENCE] + more))
+    return found + [f"{path.name} belongs to no record." for path in _stale(files, results)]
+
+
+def _kind_charts(name: str, entries: Sequence[Entry]) -> list[Chart]:
+    kind = kind_of(name)
+    newest = latest([entry for entry in entries if entry.record["kind"] == name], kind)
+    return _shown(f"A record of kind {name!r}", list(newest.values()), kind.charts)
+
+
+def _shown(name: str, content: Record | list[Entry], show: Callable[..., T]) -> T:
+    """Return what is shown of a record; the schema lets through what only its tables need."""
+    try:
+        return show(content)
+    except (LookupError, TypeError, ValueError, StopIteration) as error:
+        raise InvalidRecordError(f"{name} lacks what its tables show ({error!r}).") from error
+
+
+def _stale(files: Mapping[Path, str], results: Path) -> list[Path]:
+    return [path for path in sorted((results / PLOTS).glob("*")) if path not in files]
+
+
+def _current(path: Path) -> str | None:
+    return path.read_text("utf-8") if path.exists() else None

@@ -8,7 +8,8 @@ import gradio as gr
 
 from app.services import Services
 from app.ui import compare_engines_cards, compare_many_cards
-from app.ui.compare_engines_handlers import ALL_PICTURES, EngineHandlers
+from app.ui.compare_engines_handlers import ALL_PICTURES, FEW, SOME, EngineHandlers
+from app.ui.compare_links import Linked
 from app.ui.compare_many_files import build_downloads
 from app.ui.compare_plots import build_plots
 from app.ui.uploads import EVENT_OPTIONS
@@ -18,11 +19,10 @@ from use_cases.comparison.engine_quality import held_out_gallery
 CSS = compare_many_cards.CSS + compare_engines_cards.CSS
 _PRIVATE: dict[str, Any] = EVENT_OPTIONS | {"api_visibility": "private"}
 _QUIET = _PRIVATE | {"show_progress": "hidden"}
-_FEW, _SOME = 32, 100  # pictures
 
 
-def build(services: Services) -> None:
-    """Add the choices, the table and the chart to the surrounding gr.Tab."""
+def build(services: Services) -> Linked:
+    """Add the choices, the table and the chart to the surrounding gr.Tab; return what a link fills in."""
     handlers = EngineHandlers(services)
     total = len(held_out_gallery().pictures)
     with gr.Row(equal_height=False):
@@ -43,8 +43,8 @@ def build(services: Services) -> None:
             min_width=220,
         )
         pictures = gr.Dropdown(
-            [(str(_FEW), _FEW), (str(_SOME), _SOME), (f"all {total}", ALL_PICTURES)],
-            value=_SOME,
+            [(str(FEW), FEW), (str(SOME), SOME), (f"all {total}", ALL_PICTURES)],
+            value=SOME,
             label="Held-out pictures",
             info="More make the intervals narrower.",
             min_width=160,
@@ -71,3 +71,4 @@ def build(services: Services) -> None:
     # Without triggers: when the page is opened, and whenever an input changes.
     gr.on(None, handlers.on_show, model, shown, **_QUIET)
     gr.on(None, handlers.on_estimate, asked, status, **_QUIET)
+    return Linked(handlers.on_link, asked)

@@ -14,6 +14,7 @@ import gradio as gr
 from app.services import Services
 from app.ui.compare_engines_cards import render_engines, render_pages, render_status
 from app.ui.compare_engines_progress import progress_sentence, ticking
+from app.ui.compare_links import first, make_link, read_link, render_link
 from app.ui.compare_many_files import FORMATS, no_downloads, offer_downloads
 from app.ui.compare_plots import engine_plot
 from app.ui.errors import shows_errors, streams_errors
@@ -40,7 +41,8 @@ from use_cases.comparison.engine_tables import engines_csv, engines_json, engine
 from use_cases.comparison.engines import EnginePlan, EngineRow, Run, closeness, in_order, measure_engines
 from use_cases.comparison.provenance import measured_here
 
-ALL_PICTURES = 0  # the choice of every held-out picture
+VIEW = "compare-engines"  # the value of "view" in a link
+FEW, SOME, ALL_PICTURES = PICTURES = 32, 100, 0  # the choices of how many held-out pictures; 0 for all
 _STEM = "engines"
 _PROBE_S = 60.0  # a busy machine may be idle then, and the other way round
 _NUM_SHOWN = 3 + len(FORMATS)  # chart, table, other records and the downloads
@@ -90,9 +92,25 @@ class EngineHandlers:
             )
         plan = self._plan(model, engines, pictures)
         try:
-            return render_status(await self._estimate(plan))
+            chosen = [("engine", engine) for engine in as_names("engines", engines)]
+            link = make_link(VIEW, [("model", model), *chosen, ("pictures", str(pictures))])
+            return render_status(await self._estimate(plan)) + render_link(link)
         except EngineError as error:  # nobody asked for it: no toast, but the sentence in its place
             return render_status([str(error)])
+
+    def on_link(self, request: gr.Request) -> tuple[Any, ...]:
+        """Return the tabs and the form's values that a link wants, or leave all as it is."""
+        query = read_link(request, VIEW)
+        if query is None:
+            return (gr.skip(),) * 5
+        model, pictures = first(query, "model"), first(query, "pictures")
+        return (
+            gr.Tabs(selected="compare"),
+            gr.Tabs(selected=VIEW),
+            model if model in self.models else gr.skip(),
+            [engine for engine in query.get("engine", ()) if engine in ENGINES],
+            int(pictures) if pictures in map(str, PICTURES) else gr.skip(),
+        )
 
     @streams_errors
     async def on_run(

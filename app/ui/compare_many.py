@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from app.services import Services
+from app.ui.compare_links import Linked
 from app.ui.compare_many_cards import CSS, EMPTY_STATE
 from app.ui.compare_many_files import FILE_TYPES, build_downloads
 from app.ui.compare_many_handlers import ManyHandlers
@@ -43,8 +44,8 @@ class _Form:
         return [self.files, self.pictures, self.texts, self.in_order, self.models, self.engines]
 
 
-def build(services: Services) -> None:
-    """Add the form, the charts and the tables to the surrounding gr.Tab."""
+def build(services: Services) -> Linked:
+    """Add the form, the charts and the tables to the surrounding gr.Tab; return what a link fills in."""
     handlers = ManyHandlers(services)
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
@@ -69,6 +70,7 @@ def build(services: Services) -> None:
     ]
     for event in answered:
         event.success(None, js=_SHOW, api_visibility="private")
+    return Linked(handlers.on_link, form.components[1:])
 
 
 def _build_form(services: Services) -> _Form:

@@ -35,13 +35,14 @@ CSS = """
 """
 
 
-def render_comparison(comparison: ManyComparison, strays: Sequence[str], origin: str) -> str:
+def render_comparison(comparison: ManyComparison, strays: Sequence[str], origin: str, link: str) -> str:
     """Return the tables below the charts; each sentence says what is missing and why.
 
     Args:
         comparison: to draw.
         strays: sentences about dropped files that could not be used.
         origin: where and when it was computed; one sentence.
+        link: to the inputs, as HTML.
     """
     parts = [
         *(_warning(f"{name}: {reason}") for name, reason in comparison.failures.items()),
@@ -52,6 +53,7 @@ def render_comparison(comparison: ManyComparison, strays: Sequence[str], origin:
         _agreements(comparison),
         _summaries(comparison),
         _best_texts(comparison),
+        f"<p>{link}</p>",
         f'<p class="origin">{escape(origin)}</p>',
     ]
     return f'<div class="compared" role="status">{"".join(parts)}</div>'

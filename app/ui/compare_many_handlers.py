@@ -5,18 +5,25 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import gradio as gr
+
 from app.services import Services
+from app.ui.compare_links import first, make_link, read_link, render_link
 from app.ui.compare_many_cards import render_comparison
 from app.ui.compare_many_files import dropped_images, gallery_images, offer_downloads
 from app.ui.compare_plots import heatmaps
+from app.ui.engine_choice import BEST
 from app.ui.errors import shows_errors
 from app.ui.uploads import as_names, as_text
 from engines.errors import InvalidInputError
+from engines.factory import ENGINES
+from engines.gallery import gallery
 from use_cases.comparison.engine_records import origin
 from use_cases.comparison.many import ManyComparison, ManyQuestion, compare_many
 from use_cases.comparison.many_tables import many_csv, many_json, many_markdown
 from use_cases.comparison.provenance import measured_here
 
+VIEW = "compare-many"  # the value of "view" in a link
 _STEM = "comparison-of-many"
 
 
@@ -41,11 +48,33 @@ class ManyHandlers:
                 in_order=in_order is True,
             )
             comparison = await compare_many(question, self._services.engine)
+        pairs = [("image", each) for each in as_names("pictures", pictures)]
+        pairs += [("texts", "\n".join(question.texts)), ("in_order", str(int(question.in_order)))]
+        pairs += [("model", each) for each in as_names("models", models)]
+        pairs += [("engine", each) for each in as_names("engines", engines)]
+        link = render_link(make_link(VIEW, pairs), uploaded=bool(dropped))
         for column in comparison.columns:
             self._services.metrics.stages(
                 await self._services.engine(column.model, column.engine), column.similarity.timings_ms
             )
-        return await asyncio.to_thread(_drawn, comparison, strays)
+        return await asyncio.to_thread(_drawn, comparison, strays, link)
+
+    def on_link(self, request: gr.Request) -> tuple[Any, ...]:
+        """Return the tabs and the form's values that a link wants, or leave all as it is."""
+        query = read_link(request, VIEW)
+        if query is None:
+            return (gr.skip(),) * 7
+        known = {image.path.name for image in gallery()}
+        offered = self._services.models
+        return (
+            gr.Tabs(selected="compare"),
+            gr.Tabs(selected=VIEW),
+            [name for name in query.get("image", ()) if name in known],
+            first(query, "texts"),
+            first(query, "in_order") != "0",
+            [model for model in query.get("model", ()) if model in offered] or list(offered),
+            [engine for engine in query.get("engine", ()) if engine in ENGINES or not engine] or [BEST],
+        )
 
     def _columns(self, models: list[str], engines: list[str]) -> tuple[tuple[str, str], ...]:
         """Return each model on each engine, in the server's order of models."""
@@ -61,7 +90,7 @@ def _lines(text: str) -> list[str]:
     return list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
 
 
-def _drawn(comparison: ManyComparison, strays: list[str]) -> tuple[Any, ...]:
+def _drawn(comparison: ManyComparison, strays: list[str], link: str) -> tuple[Any, ...]:
     facts = measured_here()
     where = origin(facts)
     contents = {
@@ -70,4 +99,4 @@ def _drawn(comparison: ManyComparison, strays: list[str]) -> tuple[Any, ...]:
         "Markdown": many_markdown(comparison, where),
     }
     downloads = offer_downloads(_STEM, contents)
-    return heatmaps(comparison), render_comparison(comparison, strays, where), *downloads
+    return heatmaps(comparison), render_comparison(comparison, strays, where, link), *downloads

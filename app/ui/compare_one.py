@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from app.services import Services
+from app.ui.compare_links import Linked
 from app.ui.compare_one_cards import EMPTY_STATE
 from app.ui.compare_one_handlers import CompareOneHandlers
 from app.ui.compare_pictures import build_picture
@@ -41,8 +42,8 @@ class CompareForm:
         return [getattr(self, field.name) for field in fields(self)]
 
 
-def build(services: Services) -> CompareForm:
-    """Add the form and its results to the surrounding gr.Tab; return the form, which a link fills in."""
+def build(services: Services) -> Linked:
+    """Add the form and its results to the surrounding gr.Tab; return what a link fills in."""
     handlers, rows = CompareOneHandlers(services), example_rows()
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
@@ -69,7 +70,7 @@ def build(services: Services) -> CompareForm:
         event(handlers.on_run, form.components, results, **_PRIVATE).success(
             None, js=_SHOW_RESULTS, api_visibility="private"
         )
-    return form
+    return Linked(handlers.on_link, form.components)
 
 
 def _build_form(models: tuple[str, ...]) -> CompareForm:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 
+from app.ui.compare_links import render_link
 from app.ui.compare_sensitivity_cards import render_sensitivities
 from app.ui.compare_tables import percent, render_row, render_table
 from app.ui.html_parts import escape, render_bar, render_note
@@ -111,9 +112,5 @@ def _keep(comparison: Comparison, link: str | None, uploaded: bool) -> str:
         f'{base64.b64encode(content.encode()).decode()}">{name}</a>'
         for name, ending, kind, content in files
     )
-    if link is None:
-        shared = "<span>These are too many labels for a link.</span>"
-    else:
-        without = " (without the image: an upload cannot be linked)" if uploaded else ""
-        shared = f'<span><a class="share" href="{escape(link)}">Link to these inputs</a>{without}</span>'
-    return f'<p class="keep"><span>Download:</span>{links}{shared}</p>'
+    shared = render_link(link, uploaded=uploaded)
+    return f'<p class="keep"><span>Download:</span>{links}<span>{shared}</span></p>'

@@ -11,8 +11,9 @@ import gradio as gr
 
 from app.compare_answers import compare_for
 from app.services import Services
+from app.ui.compare_links import read_link
 from app.ui.compare_one_cards import EMPTY_STATE, render_comparison
-from app.ui.compare_question import CompareQuestion, LinkedInputs
+from app.ui.compare_question import VIEW, CompareQuestion, LinkedInputs
 from app.ui.engine_choice import render_waiting
 from app.ui.errors import streams_errors
 from app.ui.uploads import uploaded_file
@@ -80,11 +81,10 @@ class CompareOneHandlers:
 
     def on_link(self, request: gr.Request) -> tuple[Any, ...]:
         """Return the tabs and the form's values that a link wants, or leave all as it is."""
-        query = request.query_params
-        values = {name: query.getlist(name) for name in query}
-        linked = LinkedInputs.of(values, self._services.models)
-        if linked is None:
+        query = read_link(request, VIEW)
+        if query is None:
             return (gr.skip(),) * 10
+        linked = LinkedInputs.of(query, self._services.models)
         return (
             gr.Tabs(selected="compare"),
             gr.Tabs(selected="compare-one"),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
+from app.ui.compare_links import LinkQuery, first, make_link
 from app.ui.compare_pictures import picture_path
 from app.ui.uploads import Upload, as_names, as_text
 from engines.factory import ENGINES
@@ -14,7 +14,6 @@ from use_cases.comparison.columns import TemplatesByScore
 from use_cases.zero_shot import check_labels, check_templates, parse_labels
 
 VIEW = "compare"  # the value of "view" in a link
-_MAX_LINK_CHARS = 6_000  # servers and proxies refuse addresses of more than about 8,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +74,12 @@ class CompareQuestion:
 
         An uploaded image is not part of it.
         """
-        pairs = [("view", VIEW), ("image", self.picture), ("labels", "\n".join(self.label_list))]
+        pairs = [("image", self.picture), ("labels", "\n".join(self.label_list))]
         pairs += [("model", model) for model in self.models]
         pairs += [("engine", engine) for engine in self.engines]
         pairs += [("sigmoid", self.sigmoid_templates), ("softmax", self.softmax_templates)]
         pairs += [("distractor", self.distractor)]
-        link = f"?{urlencode(pairs)}"
-        return link if len(link) <= _MAX_LINK_CHARS else None
+        return make_link(VIEW, pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,29 +96,23 @@ class LinkedInputs:
     distractor: str
 
     @classmethod
-    def of(cls, query: Mapping[str, Sequence[str]], models: Sequence[str]) -> LinkedInputs | None:
-        """Read a page's query; None when it is no such link.
+    def of(cls, query: LinkQuery, models: Sequence[str]) -> LinkedInputs:
+        """Read a link of this view.
 
         Args:
             query: every parameter with all its values.
             models: that the server offers.
         """
-        if list(query.get("view", ())) != [VIEW]:
-            return None
-        path = picture_path(_first(query, "image"))
+        path = picture_path(first(query, "image"))
         chosen = [model for model in query.get("model", ()) if model in models]
         engines = [engine for engine in query.get("engine", ()) if engine in ENGINES or not engine]
         return cls(
             image=None if path is None else str(path),
             picture="" if path is None else path.name,
-            labels=_first(query, "labels"),
+            labels=first(query, "labels"),
             models=chosen or list(models),
             engines=engines or [""],
-            sigmoid_templates=_first(query, "sigmoid"),
-            softmax_templates=_first(query, "softmax"),
-            distractor=_first(query, "distractor"),
+            sigmoid_templates=first(query, "sigmoid"),
+            softmax_templates=first(query, "softmax"),
+            distractor=first(query, "distractor"),
         )
-
-
-def _first(query: Mapping[str, Sequence[str]], name: str) -> str:
-    return next(iter(query.get(name, ())), "")

@@ -6,7 +6,6 @@ import gradio as gr
 
 from app.services import Services
 from app.ui import compare_engines, compare_many, compare_mistakes, compare_one, compare_tables
-from app.ui.compare_one_handlers import CompareOneHandlers
 
 CSS = compare_tables.CSS
 
@@ -21,19 +20,19 @@ def build_compare_tab(services: Services, page: gr.Blocks, tabs: gr.Tabs) -> Non
     """
     with gr.Tab("Compare", id="compare"), gr.Tabs() as inner:
         with gr.Tab("One image", id="compare-one"):
-            form = compare_one.build(services)
+            linked = [compare_one.build(services)]
         with gr.Tab("Many images", id="compare-many"):
-            compare_many.build(services)
+            linked.append(compare_many.build(services))
         with gr.Tab("Preparation mistakes", id="compare-mistakes"):
             compare_mistakes.build(services)
         with gr.Tab("Engines", id="compare-engines"):
-            compare_engines.build(services)
-    handlers = CompareOneHandlers(services)
-    page.load(
-        handlers.on_link,
-        None,
-        [tabs, inner, *form.components],
-        api_visibility="private",
-        show_progress="hidden",
-        concurrency_limit=None,
-    )
+            linked.append(compare_engines.build(services))
+    for fill, components in linked:
+        page.load(
+            fill,
+            None,
+            [tabs, inner, *components],
+            api_visibility="private",
+            show_progress="hidden",
+            concurrency_limit=None,
+        )

@@ -90,7 +90,7 @@ def test_an_upload_is_compared_and_said_to_be_in_no_link(open_page):
         page.locator("#compare-one-image input[type=file]").set_input_files(COFFEE)
     expect(page.locator("#compare-one-image-name input")).to_have_value("")
     page.get_by_role("button", name="Compare", exact=True).click()
-    expect(page.get_by_text("an upload cannot be linked")).to_be_visible(timeout=WAIT_MS)
+    expect(page.get_by_text("uploads cannot be linked")).to_be_visible(timeout=WAIT_MS)
     with page.expect_download() as download:
         page.get_by_role("link", name="CSV").click()
     assert download.value.suggested_filename == "comparison.csv"

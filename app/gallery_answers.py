@@ -58,6 +58,7 @@ def _job_json(job: IndexJob, failures: bool) -> dict[str, Any]:
         "state": job.state,
         "error": job.error or None,
         "is_indexing": progress.is_indexing,
+        "notes": progress.notes,
         "models": list(job.models),
         **{name: getattr(progress, name) for name in _COUNTS},
         **{name: _rounded(getattr(progress, name)) for name in _TIMES},

@@ -133,10 +133,11 @@ def _import_app() -> None:
 
 def _wait_until_ready(server: OwnServer) -> None:
     end_s = time.monotonic() + _WAIT_S
-    while httpx.get(f"{server.address}/readyz", timeout=_WAIT_S).status_code != 200:
-        if time.monotonic() > end_s:
-            raise LoadTestError(f"The server was not ready within {_WAIT_S:.0f} s.")
-        time.sleep(_LOOK_S)
+    with httpx.Client(base_url=server.address, timeout=_WAIT_S) as api:
+        while _ask(api, "GET", "/readyz").status_code != 200:
+            if time.monotonic() > end_s:
+                raise LoadTestError(f"The server was not ready within {_WAIT_S:.0f} s.")
+            time.sleep(_LOOK_S)
 
 
 def _measure_rest(watch: Stopwatch, server: OwnServer) -> None:
@@ -152,6 +153,15 @@ def _measure_rest(watch: Stopwatch, server: OwnServer) -> None:
 
 
 def _measure_client(watch: Stopwatch, server: OwnServer, folder: Path) -> None:
+    from gradio_client.exceptions import AppError
+
+    try:
+        _ask_by_client(watch, server, folder)
+    except (AppError, httpx.HTTPError, OSError) as error:
+        raise LoadTestError(f"gradio_client gets no answer ({error}).") from None
+
+
+def _ask_by_client(watch: Stopwatch, server: OwnServer, folder: Path) -> None:
     from gradio_client import Client, handle_file
 
     images = NewImages(seed=1)
@@ -205,13 +215,17 @@ def _fill_gallery(api: httpx.Client) -> None:
 
 
 def _post(api: httpx.Client, path: str, **request: Any) -> Any:
-    try:
-        answer = api.post(path, **request)
-    except httpx.HTTPError as error:
-        raise LoadTestError(f"The server does not answer at {path} ({error}).") from None
+    answer = _ask(api, "POST", path, **request)
     if answer.is_error:
         raise LoadTestError(f"The server refused a request to {path}: {answer.text[:300]}")
     return answer.json()
+
+
+def _ask(api: httpx.Client, method: str, path: str, **request: Any) -> httpx.Response:
+    try:
+        return api.request(method, path, **request)
+    except httpx.HTTPError as error:
+        raise LoadTestError(f"The server does not answer at {path} ({error}).") from None
 
 
 def _peak_rss(server: OwnServer) -> int:

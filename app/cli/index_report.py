@@ -38,6 +38,7 @@ def _ingested(progress: IngestProgress) -> list[str]:
         f" {progress.duplicates:,} duplicates;"
         f" {progress.elapsed_s:.1f} s, {progress.images_per_s:.1f} images/s"
     ]
+    lines += [f"  {note}" for note in progress.notes]
     lines += [f"  {failed.id}: {failed.reason}" for failed in progress.failed[:_SHOWN_FAILURES]]
     if progress.num_failed > _SHOWN_FAILURES:
         lines.append(f"  and {progress.num_failed - _SHOWN_FAILURES:,} more")

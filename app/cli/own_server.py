@@ -16,7 +16,7 @@ from typing import NamedTuple
 from use_cases.load.connection import LoadTestError
 
 _APP = Path(__file__).parent.parent.parent / "app.py"
-_STOP_S = 60
+_START_S, _STOP_S = 120, 60
 
 
 class OwnServer(NamedTuple):
@@ -69,7 +69,8 @@ def server_process(settings: Mapping[str, str], script: Path | None = None) -> I
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
-    while True:
+    end_s = time.monotonic() + _START_S
+    while time.monotonic() < end_s:
         text = log.read_text("utf-8", "replace")
         if match := re.search(r"http://[\d.]+:\d+", text):
             return match.group()
@@ -77,6 +78,7 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
             last = (text.strip().splitlines() or ["it said nothing"])[-1]
             raise LoadTestError(f"The server did not start: {last.removeprefix('error: ')}")
         time.sleep(0.05)
+    raise LoadTestError(f"The server did not start within {_START_S} s.")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -72,12 +72,17 @@ def read_settings(table: Table) -> AnnSettings | None:
 
 
 def build(table: Table) -> AnnSettings:
-    """Build a table's ANN index, choose how far to search it, and keep that with it."""
+    """Build a table's ANN index, choose how far to search it, and keep that with it.
+
+    Until the end the table is searched exactly: settings of an older index would not suit the new one.
+    """
     import lancedb.index
 
     start_s = time.perf_counter()
     rows = int(table.count_rows())
     partitions = math.ceil(rows / _ROWS_A_PARTITION)
+    if read_settings(table):
+        _keep(table, "")
     index = lancedb.index.HnswSq(distance_type="cosine", num_partitions=partitions)
     table.create_index(EMBEDDING, config=index, replace=True)
     for column in ("id", "content_hash"):  # an ingestion looks up each image by both
@@ -92,8 +97,12 @@ def build(table: Table) -> AnnSettings:
         settings = replace(settings, recall=recall)
         if recall >= _GOAL:
             break
-    table.update_field_metadata({"path": EMBEDDING, "metadata": {_METADATA: json.dumps(asdict(settings))}})
+    _keep(table, json.dumps(asdict(settings)))
     return settings
+
+
+def _keep(table: Table, settings: str) -> None:
+    table.update_field_metadata({"path": EMBEDDING, "metadata": {_METADATA: settings}})
 
 
 def _queries(table: Table, rows: int) -> Embeddings:

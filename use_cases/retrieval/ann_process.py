@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,21 +30,21 @@ logger = logging.getLogger(__name__)
 async def build_ann(table: ImageTable) -> None:
     """Build, or build anew, a table's ANN index. Call it within `writing`.
 
-    The index appears at once when it is complete. A caller that is cancelled stops the process, which
-    leaves the table as it was, and searched exactly.
+    Until it is complete the table is searched exactly. A caller that is cancelled stops the process, and the
+    process stops itself when its parent is killed; the images stay as they are.
 
     Raises:
         IndexStorageError: when that fails; the images can still be searched.
     """
     command = [sys.executable, "-m", __name__, table.uri]
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, cwd=_PROJECT, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        process = subprocess.Popen(command, cwd=_PROJECT, stdin=subprocess.PIPE, stdout=said, stderr=said)
         try:
             while process.poll() is None:
                 await asyncio.sleep(_LOOK_S)
         finally:
             process.kill()
-            process.wait()
+            process.communicate()
         if process.returncode:
             said.seek(0)
             text = said.read().decode(errors="replace").strip()
@@ -60,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     database, _, name = parser.parse_args(argv).uri.rpartition("/")
     if sys.platform != "win32":
         os.nice(_NICENESS)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         with storage_errors("searched by an ANN index"):
             ann.build(lancedb.connect(database).open_table(name.removesuffix(".lance")))
@@ -67,6 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error)
         return _FAILED
     return 0
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent has gone, whose lock on the table is gone with it."""
+    os.read(sys.stdin.fileno(), 1)  # the parent never writes: it returns when the pipe is closed
+    os._exit(_FAILED)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from engines.pool import PooledEngine
 from engines.worker.background import in_background, in_background_to_the_end
 from use_cases.retrieval.ann_process import build_ann
 from use_cases.retrieval.duplicates import find_duplicates
+from use_cases.retrieval.errors import IndexStorageError
 from use_cases.retrieval.image_table import ImageTable
 from use_cases.retrieval.progress import IngestProgress
 from use_cases.retrieval.records import ImageRecord
@@ -22,6 +24,8 @@ from use_cases.retrieval.records import ImageRecord
 _COMMIT_ROWS = 256  # a commit writes a few files, whatever their size
 _COMMIT_S = 5.0  # or after so long: what a kill loses at most
 _COMMITS_BEFORE_TIDYING = 64
+
+logger = logging.getLogger(__name__)
 
 
 class Row(NamedTuple):
@@ -59,6 +63,7 @@ class Commits:
         self._max_images = max_images
         self._committed_s = time.monotonic()
         self._commits = 0
+        self._exact: list[Target] = []  # whose ANN index cannot be built
 
     async def write_if_due(self) -> None:
         """Commit when there is much, or when the last time is long ago."""
@@ -70,15 +75,22 @@ class Commits:
         """Commit all rows; a caller that is cancelled meanwhile waits until they are written.
 
         Raises:
-            InvalidInputError: when a table has no room for them; they are not written then.
+            InvalidInputError: when a table had no room for some new ones; the others are written.
             IndexStorageError: when that fails.
         """
         due = [(target, target.rows) for target in self._targets if target.rows]
+        refused = await in_background(_leave_out, due, self._max_images)
         duplicates: set[str] = set()
         for target, rows in due:
             target.rows = []
-            duplicates.update(await in_background_to_the_end(_write, target.table, rows, self._max_images))
+            if rows:
+                duplicates.update(await in_background_to_the_end(_write, target.table, rows))
         self._count(due, duplicates)
+        if refused:
+            raise InvalidInputError(
+                f"There is no room for more than {self._max_images:,} images, so some were not added; those"
+                " that were added stay."
+            )
         self._commits += bool(due)
         if due and not self._commits % _COMMITS_BEFORE_TIDYING:
             await self.tidy()
@@ -92,12 +104,19 @@ class Commits:
         """
         for target in self._targets:
             await in_background_to_the_end(target.table.tidy)
-            if await in_background(target.table.needs_ann):
-                self._progress.is_indexing = True
-                try:
-                    await build_ann(target.table)
-                finally:
-                    self._progress.is_indexing = False
+            if target not in self._exact and await in_background(target.table.needs_ann):
+                await self._build_ann(target)
+
+    async def _build_ann(self, target: Target) -> None:
+        self._progress.is_indexing = True
+        try:
+            await build_ann(target.table)
+        except IndexStorageError as error:  # the images can be searched all the same, so adding goes on
+            logger.warning("%s", error)
+            self._exact.append(target)
+            self._progress.notes.append(str(error))
+        finally:
+            self._progress.is_indexing = False
 
     def _count(self, committed: Sequence[tuple[Target, list[Row]]], duplicates: set[str]) -> None:
         """Count what was committed, an image once, for however many models it was embedded."""
@@ -110,12 +129,20 @@ class Commits:
         self._progress.duplicates += sum(not replaces[id_] for id_ in duplicates)
 
 
-def _write(table: ImageTable, rows: Sequence[Row], max_images: int | None) -> list[str]:
+def _leave_out(due: Sequence[tuple[Target, list[Row]]], max_images: int | None) -> bool:
+    """Take from the rows the new ones that there is no room for; return whether there were any."""
+    if max_images is None:
+        return False
+    before = sum(len(rows) for _, rows in due)
+    for target, rows in due:
+        room = max(max_images - len(target.table), 0)
+        new = [row for row in rows if not row.replaces]
+        rows[:] = [*new[:room], *(row for row in rows if row.replaces)]
+    return sum(len(rows) for _, rows in due) < before
+
+
+def _write(table: ImageTable, rows: Sequence[Row]) -> list[str]:
     """Commit rows, the new ones at once, then those that take the place of others; return the duplicates."""
-    if max_images is not None and len(table) + sum(not row.replaces for row in rows) > max_images:
-        raise InvalidInputError(
-            f"There is room for {max_images:,} images, and it is used up; what was added until now stays."
-        )
     records = [row.record for row in rows]
     embeddings = np.stack([row.embedding for row in rows])
     duplicates = find_duplicates(table, records, embeddings)

@@ -32,6 +32,7 @@ class IngestProgress:
     duplicates: int = 0  # of what was added
     num_failed: int = 0
     failed: list[FailedFile] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # sentences about what did not work, though images did
     is_indexing: bool = False  # an ANN index is being built; meanwhile nothing else advances
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
     started_s: float | None = field(init=False, default=None)

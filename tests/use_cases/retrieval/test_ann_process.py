@@ -1,16 +1,22 @@
 """The process that builds an ANN index: it can be stopped at any moment, and says what went wrong."""
 
 import asyncio
+import subprocess
+import sys
 import time
+from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.use_cases.retrieval.pictures import colour_table, record, stored_spec, unit_rows
+from use_cases.retrieval import ann
 from use_cases.retrieval import snapshot as snapshots
 from use_cases.retrieval.ann_process import build_ann
 from use_cases.retrieval.errors import IndexStorageError
 from use_cases.retrieval.image_index import ImageIndex
 
+PROJECT = Path(__file__).parents[3]
 pytestmark = pytest.mark.anyio
 
 
@@ -40,6 +46,29 @@ async def test_a_caller_that_is_cancelled_stops_it_and_the_table_stays_as_it_was
     assert table.needs_ann()
     assert table.snapshot().is_exact
     assert len(ImageIndex(table.uri.rpartition("/")[0]).table(stored_spec(dim=32))) == 2000
+
+
+async def test_a_killed_parent_takes_the_process_with_it(table):
+    code = (
+        "import asyncio, sys; from types import SimpleNamespace; from use_cases.retrieval import ann_process;"
+        "asyncio.run(ann_process.build_ann(SimpleNamespace(uri=sys.argv[1])))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, table.uri], cwd=PROJECT)
+    while not (children := psutil.Process(parent.pid).children()):
+        await asyncio.sleep(0.01)
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive
+
+
+async def test_a_table_is_searched_exactly_while_its_index_is_built_anew(table, monkeypatch):
+    await build_ann(table)
+    assert not table.snapshot().is_exact
+    monkeypatch.setattr(ann, "_queries", lambda *_: sys.exit("stopped before the end"))
+    with pytest.raises(SystemExit):
+        ann.build(table._table)
+    assert table.snapshot().is_exact
 
 
 async def test_what_goes_wrong_there_is_one_sentence(table, monkeypatch):

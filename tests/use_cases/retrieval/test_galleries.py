@@ -232,9 +232,9 @@ async def test_there_are_limits(tmp_path, pool, colours):
     await full.wait()
     assert (full.state, full.error) == (
         "failed",
-        "There is room for 4 images, and it is used up; what was added until now stays.",
+        "There is no room for more than 4 images, so some were not added; those that were added stay.",
     )
-    assert (await galleries.status("one")).images == {"colours": 3}
+    assert (await galleries.status("one")).images == {"colours": 4}
     with pytest.raises(InvalidInputError, match="There are 1 galleries already"):
         await galleries.add("two", colours, MODELS)
     crowded = make_galleries(tmp_path, pool, max_images=2)

@@ -27,6 +27,7 @@ from tests.use_cases.retrieval.pictures import (
     stored_spec,
 )
 from use_cases.retrieval import commits
+from use_cases.retrieval import snapshot as snapshots
 from use_cases.retrieval.archives import ZipArchive
 from use_cases.retrieval.errors import IndexBusyError, IndexStorageError
 from use_cases.retrieval.image_index import ImageIndex
@@ -277,6 +278,7 @@ import asyncio, sys
 from pathlib import Path
 from tests.use_cases.retrieval.test_ingest import add
 from use_cases.retrieval import commits
+from use_cases.retrieval import snapshot as snapshots
 from use_cases.retrieval.image_index import ImageIndex
 from use_cases.retrieval.sources import Folder
 commits._COMMIT_ROWS, commits._COMMITS_BEFORE_TIDYING = 3, 4
@@ -313,3 +315,15 @@ async def test_a_kill_at_any_moment_loses_no_commit_and_makes_no_duplicate(tmp_p
     assert progress.unchanged == held
     assert len(ids_of(table_of(index))) == len(set(ids_of(table_of(index)))) == 150
     assert verify_table(table_of(index)).problems == ()
+
+
+async def test_an_ann_index_that_cannot_be_built_is_noted_and_stops_nothing(tmp_path, index, monkeypatch):
+    async def fail(table):
+        raise IndexStorageError("The ANN index cannot be built.")
+
+    monkeypatch.setattr(commits, "build_ann", fail)
+    monkeypatch.setattr(snapshots, "MAX_ROWS_IN_MEMORY", 0)
+    monkeypatch.setattr(commits, "_COMMITS_BEFORE_TIDYING", 1)
+    progress = await add(Folder(save_colours(tmp_path / "in")), index)
+    assert (progress.added, progress.notes) == (3, ["The ANN index cannot be built."])
+    assert not progress.is_indexing

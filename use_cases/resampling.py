@@ -7,8 +7,10 @@ of two models on one dataset are the same, so that their difference is paired.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TypeAlias
 
 import numpy as np
@@ -22,6 +24,7 @@ SEED = 0
 LEVEL = 0.95  # of the intervals
 BLOCK_VALUES = 8_000_000  # of a matrix that are in memory at a time
 INTERVALS = f"{LEVEL:.0%} percentile bootstrap, {NUM_RESAMPLES} resamples of the images"
+NO_DIFFERENCE = "no significant difference"  # said of one whose interval holds zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,17 @@ class Estimate:
     def holds_zero(self) -> bool:
         """Tell whether a difference may as well be none."""
         return self.low <= 0 <= self.high
+
+
+def unsure_text(estimates: Mapping[str, Estimate], titles: Mapping[str, str]) -> str:
+    """Return which of some differences may be none, to stand behind them; nothing when all are sure.
+
+    Args:
+        estimates: the differences by metric.
+        titles: of the metrics.
+    """
+    unsure = [titles[name].removesuffix(" %") for name, each in estimates.items() if each.holds_zero]
+    return f"  {NO_DIFFERENCE}: {', '.join(unsure)}" if unsure else ""
 
 
 def blocks(rows: int, columns: int) -> list[tuple[int, int]]:
@@ -69,7 +83,7 @@ def estimates(
     resampled: Resampled,
     *,
     mirrored: Collection[str] = (),
-    at_least: float = -np.inf,
+    within: tuple[float, float] = (0.0, 1.0),
 ) -> dict[str, Estimate]:
     """Return metrics with their intervals.
 
@@ -78,13 +92,51 @@ def estimates(
         resampled: of the same quantities, in the same order.
         mirrored: metrics that a sample gives too high a value, and a resample of it a still higher one. Their
             percentiles lie on the wrong side; mirrored at the value (the basic bootstrap interval, Davison
-            and Hinkley 1997, 5.2) they allow for that.
-        at_least: no interval begins below.
+            and Hinkley 1997, 5.2) they allow for that; see `_mirrored`.
+        within: between what the mirrored metrics can be: (-1, 1) where they are differences.
     """
     tail = (1 - LEVEL) / 2
     lows, highs = np.quantile(resampled, (tail, 1 - tail), axis=0).tolist()
-    found: dict[str, Estimate] = {}
-    for (name, value), low, high in zip(values.items(), lows, highs, strict=True):
-        ends = (2 * value - high, 2 * value - low) if name in mirrored else (low, high)
-        found[name] = Estimate(value, max(ends[0], at_least), ends[1])
-    return found
+    return {
+        name: _mirrored(value, low, high, within) if name in mirrored else Estimate(value, low, high)
+        for (name, value), low, high in zip(values.items(), lows, highs, strict=True)
+    }
+
+
+def share_estimate(value: float, number: int) -> Estimate:
+    """Return a share with its Wilson score interval, which has a width also where all or none count.
+
+    A bootstrap has none there: a share of 1 is 1 in every resample. The interval is that of Wilson 1927
+    (Probable inference, the law of succession, and statistical inference, JASA 22, 209-212).
+
+    Args:
+        value: in [0, 1].
+        number: of independent observations, from 1.
+    """
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    scale = 1 / (1 + z**2 / number)
+    middle = scale * (value + z**2 / (2 * number))
+    reach = scale * z * math.sqrt(value * (1 - value) / number + z**2 / (4 * number**2))
+    # The value lies inside, but for the last digits.
+    return Estimate(value, max(min(middle - reach, value), 0.0), min(max(middle + reach, value), 1.0))
+
+
+def _mirrored(value: float, low: float, high: float, within: tuple[float, float]) -> Estimate:
+    """Return the basic bootstrap interval, which holds the value and nothing that cannot be.
+
+    Where nearly all resamples lie on one side of the value, the mirrored percentile on the other side passes
+    it: the interval would end before the value, or begin after it, or have no width at a bound. The plain
+    percentile takes its place there, so that the interval becomes wider, never narrower.
+
+    Args:
+        value: of the dataset itself.
+        low: percentile of the resamples.
+        high: likewise.
+        within: what the metric can be.
+    """
+    mirrored_low, mirrored_high = 2 * value - high, 2 * value - low
+    return Estimate(
+        value,
+        max(mirrored_low if mirrored_low < value else low, within[0]),
+        min(mirrored_high if mirrored_high > value else high, within[1]),
+    )

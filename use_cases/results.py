@@ -25,6 +25,7 @@ PACKAGES = (
     "torch", "transformers", "onnxruntime", "onnx", "openvino", "bitsandbytes", "accelerate",
     "open_clip_torch", "tokenizers", "sentencepiece", "pillow", "numpy",
 )  # fmt: skip
+HASH_DIGITS = 8  # hexadecimal, that tell things of the same name apart
 _PROJECT_DIR = Path(__file__).parent.parent
 _MAX_PROBLEM = 200  # characters; a problem quotes the value, which may be a whole record
 _MAX_PROBLEMS = 5  # that are told; a record of another kind has one in every row

@@ -6,22 +6,19 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Callable
-from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from app.cli.evaluate_subjects import add_subject_options, command_line, count, running_engines
+from app.cli.evaluate_record import evaluation_record
+from app.cli.evaluate_subjects import add_subject_options, count, embed_with_each
 from app.cli.records import show_record
 from app.settings import Settings
-from engines.machine.cpu import read_cpu
-from engines.worker.shared import available_cores
+from engines.pool import PooledEngine
 from use_cases.labelled.chunk_store import ChunkStore
 from use_cases.labelled.comparison import Compared, compare_embedded
 from use_cases.labelled.embedding import EmbeddedLabels, embed_labelled
 from use_cases.labelled.files import CLASS_NAMES, open_labelled
 from use_cases.labelled.hashing import HashedSet, hash_set
-from use_cases.resampling import SEED
-from use_cases.results import build_record
 from use_cases.retrieval.caption_files import GALLERY, UNSEEN
 from use_cases.zero_shot import check_templates
 
@@ -76,17 +73,7 @@ def run_labelled(
         print("Interrupted; the same command goes on where this one was.", file=sys.stderr)
         return _INTERRUPTED
     settings, rows, table = measure(compared)
-    record = build_record(
-        args.task,
-        command=command_line(args, dataset.name, *_options(args)),
-        cpu=read_cpu(),
-        threads=Settings().num_threads or available_cores(),
-        seed=SEED,
-        rounds=1,
-        clean_rounds=0,  # nobody watches what else the machine does
-        settings=settings | {"limit": args.limit},
-        results=rows,
-    )
+    record = evaluation_record(args, dataset.name, settings | {"templates": templates}, rows)
     return show_record(record, table, write=args.write)
 
 
@@ -95,16 +82,9 @@ async def _embed_all(
 ) -> list[tuple[str, EmbeddedLabels]]:
     # A text that comes from the server's file would make the times too good.
     settings = Settings().model_copy(update={"text_cache": None})
-    embedded: list[tuple[str, EmbeddedLabels]] = []
-    async with aclosing(running_engines(settings, args)) as running:
-        async for name, pooled in running:
-            store = ChunkStore(settings.cache_dir, hashed.sha256, pooled.engine.identity, fresh=args.fresh)
-            embedded.append((name, await embed_labelled(pooled, hashed, store, templates)))
-    return embedded
 
+    async def embed(pooled: PooledEngine) -> EmbeddedLabels:
+        store = ChunkStore(settings.cache_dir, hashed.sha256, pooled.engine.identity, fresh=args.fresh)
+        return await embed_labelled(pooled, hashed, store, templates)
 
-def _options(args: argparse.Namespace) -> list[str]:
-    options = [f"--images {args.images.name}"] if args.images else []
-    options += [f"--classnames {args.classnames.name}"] if args.classnames else []
-    options += [f"--template {template!r}" for template in args.template]
-    return options + ([f"--limit {args.limit}"] if args.limit else [])
+    return await embed_with_each(settings, args, embed)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from app.cli.evaluate_left_out import left_out_lines
 from use_cases.labelled import calibration_metrics, metrics
 from use_cases.labelled.accuracy import Accuracy
 from use_cases.labelled.calibration import Calibration
 from use_cases.labelled.comparison import DatasetFacts, Subject
 from use_cases.labelled.embedding import WAYS
-from use_cases.labelled.tables import NO_DIFFERENCE, VIEW_TITLES, WAY_TITLES, estimate_text, published_lines
+from use_cases.labelled.rows import CALIBRATION_INTERVALS, accuracy_intervals
+from use_cases.labelled.tables import VIEW_TITLES, WAY_TITLES, dataset_line, estimate_text, published_lines
 from use_cases.published import published_accuracy
-from use_cases.resampling import INTERVALS, Estimate
+from use_cases.resampling import Estimate, unsure_text
 from use_cases.retrieval.captioned import counted
 
-_SHOWN = 20  # images that were left out
 _COLUMN = 26  # characters
 
 
@@ -32,13 +33,12 @@ def accuracy_table(accuracy: Accuracy) -> str:
         ]
         for difference in accuracy.differences:
             line = _line(f"first - {difference.other.title}", width, _cells(difference.estimates[way]))
-            lines.append(line + _unsure(difference.estimates[way]))
+            lines.append(line + unsure_text(difference.estimates[way], metrics.METRIC_TITLES))
         guesses = [f"{100 * value:.1f}" for value in accuracy.chance.values()]
         lines.append(_line("by chance", width, guesses))
     found = [published_accuracy(model) for model in dict.fromkeys(subject.model for subject in subjects)]
     published = published_lines([asdict(each) for each in found if each])
-    mirrored = "; mAP is too high on small datasets, as its interval shows"
-    note = f"In brackets: {INTERVALS}{'' if accuracy.facts.is_single else mirrored}."
+    note = f"In brackets: {accuracy_intervals(accuracy)}."
     return "\n".join([*lines, "", *_subjects(subjects), *published, note])
 
 
@@ -78,24 +78,14 @@ def calibration_table(calibration: Calibration) -> str:
             "",
             *_subjects(subjects),
             note,
-            f"In brackets: {INTERVALS}; ECE is too high on small datasets, as its interval shows.",
+            f"In brackets: {CALIBRATION_INTERVALS}.",
         ]
     )
 
 
 def _dataset(facts: DatasetFacts) -> list[str]:
-    several = "" if facts.is_single else ", several an image"
-    lines = [
-        f"{facts.name}: {counted(len(facts.digests), 'image')},"
-        f" {counted(len(facts.labels), 'label')}{several}",
-        *facts.notes,
-    ]
-    if facts.left_out:
-        lines.append(f"{counted(len(facts.left_out), 'image')} left out:")
-        lines += [f"  {name}: {reason}" for name, reason in list(facts.left_out.items())[:_SHOWN]]
-    if len(facts.left_out) > _SHOWN:
-        lines.append(f"  and {len(facts.left_out) - _SHOWN:,} more")
-    return lines
+    line = dataset_line(facts.name, len(facts.digests), len(facts.labels), is_single=facts.is_single)
+    return [line, *facts.notes, *left_out_lines(facts.left_out)]
 
 
 def _subjects(subjects: Sequence[Subject]) -> list[str]:
@@ -125,13 +115,6 @@ def _costs(subject: Subject) -> str:
         if ms is not None
     ]
     return ", ".join(parts) or "nothing had to be embedded"
-
-
-def _unsure(estimates: Mapping[str, Estimate]) -> str:
-    unsure = [
-        metrics.METRIC_TITLES[name].removesuffix(" %") for name, each in estimates.items() if each.holds_zero
-    ]
-    return f"  {NO_DIFFERENCE}: {', '.join(unsure)}" if unsure else ""
 
 
 def _cells(estimates: Mapping[str, Estimate]) -> list[str]:

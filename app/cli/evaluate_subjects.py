@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import AsyncGenerator, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from app.services import build_pool
 from app.settings import Settings
@@ -14,6 +16,10 @@ from engines.loading import EngineKey
 from engines.models import bundled_models
 from engines.pool import PooledEngine
 from use_cases.benchmark import public_name
+from use_cases.labelled.provenance import read_provenance
+from use_cases.results import HASH_DIGITS
+
+T = TypeVar("T")
 
 
 def add_subject_options(parser: argparse.ArgumentParser) -> None:
@@ -36,39 +42,40 @@ def add_subject_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--write", action="store_true", help="keep a record in comparison_results/")
 
 
-async def running_engines(
-    settings: Settings, args: argparse.Namespace
-) -> AsyncGenerator[tuple[str, PooledEngine], None]:
-    """Yield every model on every engine, one after the other, under the name that a record may show.
+async def embed_with_each(
+    settings: Settings, args: argparse.Namespace, embed: Callable[[PooledEngine], Awaitable[T]]
+) -> list[tuple[str, T]]:
+    """Run every model on every engine, one after the other; return what each made of the dataset.
+
+    Each comes with the name that a record may show: of models in folders of the same name, with the first
+    digits of its files' hash. An engine is gone when the next one is loaded, unless `embed` keeps it: two
+    large models need not fit into memory together.
 
     Raises:
-        EngineError: when a name cannot be used or an engine cannot be loaded.
+        EngineError: when a name cannot be used, or an engine cannot be loaded or fails.
     """
     models = names(args.model, "model") or list(default_models())
     engines: list[str | None] = [*names(args.engine, "engine")] or [None]
-    for key in await _keys(settings, models, engines):
-        pool = build_pool(settings)  # one for each: two large models need not fit into memory together
+    keys = await _keys(settings, models, engines)
+    times_named = Counter(public_name(model) for model in {key.model for key in keys})
+    embedded: list[tuple[str, T]] = []
+    for key in keys:
+        pool = build_pool(settings)
         try:
-            yield public_name(key.model), await pool.get(key.model, key.engine)
+            is_shared = times_named[public_name(key.model)] > 1
+            embedded.append(await _embed(await pool.get(key.model, key.engine), key, is_shared, embed))
         finally:
             await pool.close()
+    return embedded
 
 
-def command_line(args: argparse.Namespace, dataset: str, *options: str) -> str:
-    """Return the command that measures the same, without paths of this machine.
-
-    Args:
-        args: as parsed.
-        dataset: its name, without folders.
-        options: what the task has beside the dataset, the models and the engines.
-    """
-    words = [f"python -m app.cli.evaluate {args.task} --dataset {dataset}"]
-    models, engines = names(args.model, "model"), names(args.engine, "engine")
-    words += [f"--model {','.join(map(public_name, models))}"] if models else []
-    words += [f"--engine {','.join(engines)}"] if engines else []
-    words += options
-    words += ["--write"] if args.write else []
-    return " ".join(words)
+async def _embed(
+    pooled: PooledEngine, key: EngineKey, is_shared: bool, embed: Callable[[PooledEngine], Awaitable[T]]
+) -> tuple[str, T]:
+    name = public_name(key.model)
+    if is_shared:
+        name = f"{name} {read_provenance(pooled.engine).model_sha256[:HASH_DIGITS]}"
+    return name, await embed(pooled)
 
 
 def names(options: Sequence[str], what: str) -> list[str]:

@@ -5,35 +5,45 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from use_cases.resampling import LEVEL, NUM_RESAMPLES, Estimate
+from app.cli.evaluate_left_out import left_out_lines
+from use_cases.resampling import Estimate, unsure_text
 from use_cases.retrieval.captioned import counted
 from use_cases.retrieval.evaluation import DIRECTIONS, Evaluation
 from use_cases.retrieval.metrics import METRICS
-from use_cases.retrieval.tables import DIRECTION_TITLES, METRIC_TITLES, estimate_text
+from use_cases.retrieval.tables import (
+    DIRECTION_TITLES,
+    METRIC_TITLES,
+    RETRIEVAL_INTERVALS,
+    dataset_line,
+    estimate_text,
+)
 
-_SHOWN_UNREADABLE = 20
+_COLUMN = 24  # characters
 
 
 def retrieval_table(evaluation: Evaluation) -> str:
     """Return what was measured: the dataset, a block for each direction, and what embedding took."""
     lines = [
-        f"{evaluation.dataset}: {counted(evaluation.num_images, 'image')},"
-        f" {counted(evaluation.num_texts, 'caption')}",
+        dataset_line(evaluation.dataset, len(evaluation.digests), evaluation.num_texts),
         *evaluation.notes,
-        *_unreadable(evaluation.unreadable),
+        *left_out_lines(evaluation.unreadable, ", with their captions"),
     ]
-    names = [f"{model.model} on {model.engine}" for model in evaluation.models]
-    width = max(len(name) for name in (*names, *DIRECTION_TITLES.values())) + 2
+    lasts = [f"first - {difference.other.title}" for difference in evaluation.differences]
+    names = [model.title for model in evaluation.models]
+    width = max(len(name) for name in (*names, *lasts, *DIRECTION_TITLES.values())) + 2
     for direction in DIRECTIONS:
-        heads = "".join(f"{title:>22}" for title in METRIC_TITLES.values())
+        heads = "".join(f"{title:>{_COLUMN}}" for title in METRIC_TITLES.values())
         lines += ["", f"{DIRECTION_TITLES[direction]:<{width}}{heads}"]
         lines += [
             _line(name, width, model.estimates[direction])
             for name, model in zip(names, evaluation.models, strict=True)
         ]
-        if evaluation.difference:
-            lines.append(_line("first - second", width, evaluation.difference.estimates[direction]))
-        chance = "".join(f"{f'{100 * value:.1f}':>22}" for value in evaluation.chance[direction].values())
+        for name, difference in zip(lasts, evaluation.differences, strict=True):
+            found = difference.estimates[direction]
+            lines.append(_line(name, width, found) + unsure_text(found, METRIC_TITLES))
+        chance = "".join(
+            f"{f'{100 * value:.1f}':>{_COLUMN}}" for value in evaluation.chance[direction].values()
+        )
         lines.append(f"{'by chance':<{width}}{chance}")
     lines.append("")
     for name, model in zip(names, evaluation.models, strict=True):
@@ -45,23 +55,9 @@ def retrieval_table(evaluation: Evaluation) -> str:
             lines.append(f"  {model.quality.summary}")
         if model.num_truncated:
             lines.append(f"  {counted(model.num_truncated, 'caption')} too long: only the beginning was read")
-    lines.append(
-        f"In brackets: {LEVEL:.0%} bootstrap intervals, from {NUM_RESAMPLES:,} resamples of the images with"
-        " their captions."
-    )
-    return "\n".join(lines)
+    return "\n".join([*lines, f"In brackets: {RETRIEVAL_INTERVALS}."])
 
 
 def _line(name: str, width: int, estimates: Mapping[str, Estimate]) -> str:
-    cells = "".join(f"{estimate_text(metric, asdict(estimates[metric])):>22}" for metric in METRICS)
+    cells = "".join(f"{estimate_text(metric, asdict(estimates[metric])):>{_COLUMN}}" for metric in METRICS)
     return f"{name:<{width}}{cells}"
-
-
-def _unreadable(unreadable: Mapping[str, str]) -> list[str]:
-    if not unreadable:
-        return []
-    lines = [f"{counted(len(unreadable), 'image')} left out, with their captions:"]
-    lines += [f"  {name}: {reason}" for name, reason in list(unreadable.items())[:_SHOWN_UNREADABLE]]
-    if len(unreadable) > _SHOWN_UNREADABLE:
-        lines.append(f"  and {len(unreadable) - _SHOWN_UNREADABLE:,} more")
-    return lines

@@ -4,13 +4,13 @@ import shutil
 import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 FOLDER = Path(__file__).parent.parent.parent / "app" / "ui" / "screenshots"
 
 
 def main(url: str) -> None:
-    """Classify the cat and search the shipped gallery on a desktop, and save the pages."""
+    """Classify the cat, search the shipped gallery and compare, on a desktop and a phone; save the pages."""
     FOLDER.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -32,7 +32,31 @@ def main(url: str) -> None:
         page.evaluate("scrollTo(0, 0)")
         page.wait_for_timeout(500)
         page.screenshot(path=FOLDER / "search.png")
+        _compare(page)
+        page.screenshot(path=FOLDER / "compare.png")
+        page.get_by_role("tab", name="Many images").click()
+        page.locator("#compare-many-example").click()
+        page.locator("#compare-many-tables table").first.wait_for()
+        page.wait_for_timeout(3000)  # the charts are drawn
+        page.evaluate("scrollTo(0, 0)")
+        page.wait_for_timeout(500)
+        page.screenshot(path=FOLDER / "compare-many.png")
+        phone = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
+        phone.goto(f"{url}/?__theme=dark")
+        _compare(phone)
+        phone.locator("#compare-one-results").scroll_into_view_if_needed()
+        phone.wait_for_timeout(1000)
+        phone.screenshot(path=FOLDER / "compare-phone.png")
         browser.close()
+
+
+def _compare(page: Page) -> None:
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#compare-one-examples button.gallery-item").first.click()
+    page.locator("#compare-one-results table").first.wait_for()
+    page.wait_for_timeout(2000)
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(500)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """The evaluate command: datasets and names in, a table and one line of JSON out, sentences on stderr."""
 
+import gc
 import json
+import re
+import weakref
 from functools import partial
 
 import pytest
@@ -48,7 +51,10 @@ def test_models_are_measured_side_by_side(table, capsys):
     assert out.startswith("colours.csv: 3 images, 6 captions\n")
     lines = [line.split() for line in out.splitlines()]
     assert ["siglit-mini", "on", "fake", "100.0", "[100.0,", "100.0]"] in [line[:6] for line in lines]
-    assert ["first", "-", "second", "0.0", "[0.0,", "0.0]"] in [line[:6] for line in lines]
+    difference = ["first", "-", "lit-mini", "on", "fake", "0.0", "[0.0,", "0.0]"]
+    assert difference in [line[:8] for line in lines]
+    assert out.count("  no significant difference: R@1, R@5, R@10, median rank, MRR\n") == 2
+    assert "In brackets: 95% percentile bootstrap, 1000 resamples of the images with their captions." in out
     assert ["by", "chance", "33.3", "100.0", "100.0"] in lines
     record = json.loads(out.splitlines()[-1])
     validate_record(record)
@@ -59,6 +65,48 @@ def test_models_are_measured_side_by_side(table, capsys):
     assert first["text_to_image"]["recall_at_1"] == {"value": 1.0, "low": 1.0, "high": 1.0}
     assert difference["minus"] == {"model": "lit-mini", "engine": "fake"}
     assert first["image_ms"] > 0
+    assert len(record["settings"]["dataset_sha256"]) == 64
+    assert (record["settings"]["limit"], record["settings"]["split"]) == (None, None)
+
+
+@pytest.mark.parametrize("task", ["retrieval", "zero-shot"])
+def test_an_engine_is_gone_when_the_next_one_is_loaded(task, capsys, monkeypatch, table, colours):
+    engines, still_there = [], []
+
+    class WatchedPool(KeyedPool):
+        async def get(self, model, engine=None):
+            gc.collect()
+            still_there.append(sum(engine() is not None for engine in engines))
+            pooled = await super().get(model, engine)
+            engines.append(weakref.ref(pooled.engine.engine))
+            return pooled
+
+    specs = {name: colour_spec(name) for name in ("siglit-mini", "lit-mini")}
+    monkeypatch.setattr(evaluate_subjects, "build_pool", lambda settings: WatchedPool(**specs))
+    dataset = table if task == "retrieval" else colours
+    assert evaluate.main([task, "--dataset", str(dataset), "--engines", "a,b"]) == 0
+    assert still_there == [0, 0, 0, 0]
+
+
+def test_models_in_folders_of_the_same_name_are_told_apart(table, tmp_path, capsys, monkeypatch):
+    folders = [tmp_path / part / "finetuned" for part in ("one", "two")]
+    specs = {}
+    for folder, family in zip(folders, ("siglip", "clip"), strict=True):
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_text(family)
+        specs[str(folder)] = colour_spec("finetuned", folder=folder, family=family)
+    specs["siglit-mini"] = colour_spec()
+    monkeypatch.setattr(evaluate_subjects, "build_pool", lambda settings: KeyedPool(**specs))
+    arguments = ["retrieval", "--dataset", str(table), "--model", f"siglit-mini,{folders[0]},{folders[1]}"]
+    assert evaluate.main(arguments) == 0
+    out = capsys.readouterr().out
+    plain, first, second, *differences = json.loads(out.splitlines()[-1])["results"]
+    assert plain["model"] == "siglit-mini"
+    assert re.fullmatch("finetuned [0-9a-f]{8}", first["model"])
+    assert re.fullmatch("finetuned [0-9a-f]{8}", second["model"])
+    assert first["model"] != second["model"]
+    assert [each["minus"]["model"] for each in differences] == [first["model"], second["model"]]
+    assert str(tmp_path) not in out
 
 
 def test_a_record_is_kept_with_its_page(table, tmp_path, capsys, monkeypatch):
@@ -179,6 +227,9 @@ def test_calibration_is_measured_by_the_model_s_own_scores(colours, capsys):
         ("lit-mini", "softmax_top1"),
     ]
     assert "15 of equal width" in record["settings"]["bins"]
+    assert record["settings"]["templates"] == []
+    assert f"In brackets: {record['settings']['intervals']}." in out
+    assert "basic bootstrap intervals of ECE" in out
     assert 'says "none of these"' in out
     assert "siglit-mini on fake, softmax, the best label: probability, predictions, came true %" in out
 
@@ -192,7 +243,7 @@ def test_records_of_labelled_tasks_are_kept_with_their_pages(task, colours, tmp_
     record = read_record(path)
     assert record["command"].endswith("--model siglit-mini --template '{label}' --limit 9 --write")
     assert record["settings"]["num_images"] == 9
-    assert record["results"][0]["templates"] == ["{label}"]
+    assert record["results"][0]["templates"] == record["settings"]["templates"] == ["{label}"]
     assert path.with_suffix(".md").read_text("utf-8") == render_record(record)
 
 

@@ -83,6 +83,36 @@ def test_a_damaged_record_ends_with_code_2_and_one_sentence(results, capsys, dam
     assert not (results / "README.md").exists()
 
 
+def only_zeros(text):
+    record = json.loads(text)
+    for row in record["results"]:
+        if row["p50_ms"]:
+            row["p50_ms"]["image"]["1"]["median"] = 0
+    return json.dumps(record)
+
+
+def test_a_record_that_cannot_be_drawn_ends_with_code_2_and_one_sentence(results, capsys):
+    path = next(path for path in record_paths(results) if path.name.startswith("towers"))
+    path.write_text(only_zeros(path.read_text("utf-8")))  # which a logarithmic axis does not have
+    assert run(results) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: The chart 'Agreement with float32 against latency")
+    assert error.count("\n") == 1
+
+
+def test_charts_that_would_overwrite_each_other_are_refused(results, capsys):
+    path = next(path for path in record_paths(results) if path.name.startswith("towers"))
+    record = json.loads(path.read_text("utf-8"))
+    renamed = [row | {"model": row["model"].replace(":", "/")} for row in record["results"]]
+    path.write_text(json.dumps(record | {"results": record["results"] + renamed}))
+    assert run(results) == 2
+    error = capsys.readouterr().err
+    assert (
+        "Two charts would be latency-random-siglip-base-patch16-224.svg; one is 'Latency by engine" in error
+    )
+    assert error.count("\n") == 1
+
+
 def test_a_missing_readme_ends_with_code_2_and_one_sentence(results, capsys):
     (results.parent / "README.md").unlink()
     assert run(results) == 2

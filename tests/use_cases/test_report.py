@@ -7,18 +7,20 @@ from xml.etree import ElementTree
 import pytest
 
 from use_cases.report.chart import Chart, Point, Series, slug
+from use_cases.report.datasets import name_datasets
 from use_cases.report.files import differences, report_files, write_files
 from use_cases.report.general import general_table
-from use_cases.report.kind import Entry, latest, rounds_facts
+from use_cases.report.kind import Entry, rounds_facts
 from use_cases.report.kinds import KINDS, kind_of
 from use_cases.report.labels import Mark, place_labels
 from use_cases.report.overview import kinds_in_order
 from use_cases.report.page import draw_page
 from use_cases.report.readme import BLOCKS, fill_readme
 from use_cases.report.scale import Scale
-from use_cases.report.seeds import METRICS_PATH, NO_DIFFERENCE, Mean, compare_losses, seeds_summary
+from use_cases.report.seeds import METRICS_PATH, Mean, compare_losses, seeds_summary
 from use_cases.report.svg import draw_svg
 from use_cases.report.tradeoff import Candidate, draw_tradeoff
+from use_cases.resampling import NO_DIFFERENCE
 from use_cases.results import RESULTS_DIR, InvalidRecordError, read_record, record_paths
 
 README = RESULTS_DIR.parent / "README.md"
@@ -112,13 +114,6 @@ def test_a_quick_try_takes_no_whole_record_s_place_in_the_readme(entries):
     assert "2099-01-01" in BLOCKS["engines"]([*entries, Entry("whole", whole, towers.model)])
 
 
-def test_of_each_subject_the_latest_record_counts():
-    old, new = (Entry(str(year), record(created=f"{year}-01-01T00:00:00Z"), "m") for year in (2025, 2026))
-    other = Entry("other", record(engine="f"), "m")
-    found = latest([new, old, other], kind_of("novelty"))
-    assert found == {"m on `e`": new, "m on `f`": other}
-
-
 def test_a_kind_without_a_module_of_its_own_is_shown_in_general_terms():
     rows = record(
         top1={"value": 0.5, "low": 0.25, "high": 0.75},
@@ -190,11 +185,13 @@ def estimate(value):
 
 
 def on_gallery(kind, *rows):
-    settings = {"dataset": "gallery", "num_images": 9}
-    return [
-        Entry(row["model"], record(kind) | {"settings": settings, "results": [row]}, row["model"])
-        for row in rows
-    ]
+    settings = {"dataset": "gallery", "dataset_sha256": "a" * 64, "num_images": 9}
+    return name_datasets(
+        [
+            Entry(row["model"], record(kind) | {"settings": settings, "results": [row]}, row["model"])
+            for row in rows
+        ]
+    )
 
 
 def test_zero_shot_is_drawn_with_intervals_and_against_time():
@@ -217,17 +214,6 @@ def test_zero_shot_is_drawn_with_intervals_and_against_time():
     assert len(KINDS["zero-shot"].charts(on_gallery("zero-shot", rows[0] | {"image_ms": None}))) == 1
 
 
-def test_a_part_of_a_dataset_neither_replaces_the_whole_nor_shares_its_chart():
-    whole, part = (
-        Entry(str(size), record("retrieval") | {"settings": {"dataset": "d", "num_images": size}}, "m")
-        for size in (1000, 9)
-    )
-    assert list(latest([whole, part], kind_of("retrieval"))) == [
-        "m on `e`, d, 1,000 images",
-        "m on `e`, d, 9 images",
-    ]
-
-
 def test_calibration_is_drawn_as_reliability_curves_beside_the_diagonal():
     bins = [
         {"low": 0, "high": 0.5, "number": 4, "probability": 0.2, "right": estimate(0.3)},
@@ -242,7 +228,7 @@ def test_calibration_is_drawn_as_reliability_curves_beside_the_diagonal():
         record("calibration") | {"settings": {"dataset": "gallery", "num_images": 9}, "results": rows},
         "m",
     )
-    charts = KINDS["calibration"].charts([entry])
+    charts = KINDS["calibration"].charts(name_datasets([entry]))
     assert [drawn.name for drawn in charts] == [
         "reliability-sigmoid-pairs-gallery-9-images",
         "reliability-softmax-top1-gallery-9-images",
@@ -280,6 +266,13 @@ def test_an_svg_is_xml_with_everything_inside(log_x, rows):
     assert "A < B" in texts
 
 
+def test_a_model_that_finds_nothing_is_drawn():
+    nothing = Point(0, 0, 0, 0, "0.0")
+    root = ElementTree.fromstring(draw_svg(chart(series=(Series("s", (nothing,)),), zero=True)))
+    assert [circle.attrib["cx"] != "nan" for circle in root.findall("{*}circle")] == [True]
+    assert draw_page(chart(series=(Series("s", (nothing,)),), zero=True))
+
+
 def test_a_page_is_small_and_names_the_script_with_its_checksum():
     page = draw_page(chart())
     assert len(page) < 10_000
@@ -295,6 +288,8 @@ def test_a_page_is_small_and_names_the_script_with_its_checksum():
         ([1, 100], True, ["1", "2", "5", "10", "20", "50", "100"]),
         ([23.5, 26.9], True, ["24", "25", "26", "27"]),
         ([5, 5], False, ["4.8", "4.9", "5.0", "5.1", "5.2"]),
+        ([0, 0], False, ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
+        ([1, 1], True, ["0.95", "1.00", "1.05"]),
     ],
 )
 def test_ticks_are_round(values, log, ticks):
@@ -328,4 +323,5 @@ def test_the_front_is_what_nothing_beats():
 
 
 def test_a_chart_s_file_has_a_plain_name():
-    assert slug("random:SigLIP base/16 (224)") == "siglip-base-16-224"
+    assert slug("random:SigLIP base/16 (224)") == "random-siglip-base-16-224"
+    assert slug("SigLIP base/16 (224)") == "siglip-base-16-224"

@@ -52,9 +52,7 @@ def measure_accuracy(compared: Compared) -> Accuracy:
         judged = {way: judge(cosines[way], compared.truth) for way in WAYS}
         values.append({way: measure(judged[way]) for way in WAYS})
         resampled.append({way: resample(judged[way]) for way in WAYS})
-        found = {
-            way: estimates(values[-1][way], resampled[-1][way], mirrored=MIRRORED, at_least=0) for way in WAYS
-        }
+        found = {way: estimates(values[-1][way], resampled[-1][way], mirrored=MIRRORED) for way in WAYS}
         models.append(ModelAccuracy(subject, found, {way: pack_judged(judged[way]) for way in WAYS}))
 
     def difference(other: int) -> Difference:
@@ -66,6 +64,7 @@ def measure_accuracy(compared: Compared) -> Accuracy:
                     {name: value - values[other][way][name] for name, value in values[0][way].items()},
                     resampled[0][way] - resampled[other][way],
                     mirrored=MIRRORED,
+                    within=(-1.0, 1.0),
                 )
                 for way in WAYS
             },

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,9 @@ class ChunkStore:
 
 
 def _remove_oldest(root: Path) -> None:
-    folders = sorted(root.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
-    for folder in folders[_MOST_SETS:]:
+    changed_s: dict[Path, float] = {}
+    for folder in root.iterdir():
+        with suppress(FileNotFoundError):  # another run removed it
+            changed_s[folder] = folder.stat().st_mtime
+    for folder in sorted(changed_s, key=changed_s.__getitem__, reverse=True)[_MOST_SETS:]:
         shutil.rmtree(folder, ignore_errors=True)

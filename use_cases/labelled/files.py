@@ -20,7 +20,7 @@ from engines.gallery import gallery
 from use_cases.labelled.hub_datasets import HUB_PREFIX, open_hub_dataset
 from use_cases.labelled.label_tables import read_label_table
 from use_cases.labelled.label_tars import read_label_tars
-from use_cases.labelled.labelled import LabelledImage, LabelledSet, label_set, tidy_labels
+from use_cases.labelled.labelled import LabelledImage, LabelledSet, label_set, note_merged, tidy_labels
 from use_cases.retrieval.caption_files import GALLERY, UNSEEN
 from use_cases.retrieval.caption_tables import printable
 from use_cases.retrieval.captioned import counted
@@ -90,7 +90,7 @@ def _from_file(
 ) -> LabelledSet:
     if path.suffix.lower() in TABLE_SUFFIXES:
         _refuse_options(name, None, class_names)
-        return read_label_table(path, images.expanduser() if images else None, limit)
+        return read_label_table(path, name, images.expanduser() if images else None, limit)
     if path.suffix.lower() != ".tar":
         raise InvalidInputError(
             f"{path.name!r} is none of the known kinds: a folder with a folder for each label, CSV, TSV, or"
@@ -130,7 +130,8 @@ def _from_class_folders(folder: Path, name: str, class_names: Path | None, limit
         )
     names = _class_names(class_names or folder / CLASS_NAMES, class_names)
     # Such as "Egyptian_cat": a folder's name has no spaces, a label has no underscores.
-    labels = [printable(entry.name).replace("_", " ") for entry in classes] if names is None else names
+    spaced = {entry.name: printable(entry.name).replace("_", " ") for entry in classes}
+    labels = list(spaced.values()) if names is None else names
     if len(labels) != len(classes):
         raise InvalidInputError(
             f"{name!r} has {counted(len(classes), 'class folder')} and {counted(len(labels), 'class name')};"
@@ -144,7 +145,10 @@ def _from_class_folders(folder: Path, name: str, class_names: Path | None, limit
     ]
     stray = [entry for entry in entries if is_image_name(entry.name) and not entry.is_dir()]
     images += [LabelledImage(printable(path.name), path, ()) for path in stray]
-    return label_set(name, images, labels=labels, limit=limit)
+    tidy = [(printable(entry), label) for entry, text in spaced.items() for label in tidy_labels([text])]
+    return label_set(
+        name, images, labels=labels, notes=note_merged(tidy) if names is None else (), limit=limit
+    )
 
 
 def _gallery(dataset: str, limit: int | None) -> LabelledSet:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from engines.errors import InvalidInputError
 from engines.preparation.images import read_image_file
@@ -40,8 +41,7 @@ def hash_set(dataset: LabelledSet) -> HashedSet:
     found: list[tuple[str, str, LabelledImage]] = []
     for position, image in enumerate(dataset.images, 1):
         try:
-            data, _ = read_image_file(image.source() if callable(image.source) else image.source)
-            found.append((hashlib.sha256(data).hexdigest(), image.name, image))
+            found.append((file_digest(image.source), image.name, image))
         except InvalidInputError as error:
             left_out[image.name] = str(error)
         if position % _TELL_EVERY == 0:
@@ -60,6 +60,16 @@ def hash_set(dataset: LabelledSet) -> HashedSet:
     notes = dataset.notes + _note_copies(digests)
     sorted_set = replace(dataset, images=images, left_out=left_out, notes=notes)
     return HashedSet(sorted_set, digests, _content_hash(digests, images, dataset.labels))
+
+
+def file_digest(source: Path | Callable[[], bytes]) -> str:
+    """Return the SHA-256 of an image's file, hexadecimal.
+
+    Raises:
+        InvalidInputError: when it cannot be read.
+    """
+    data, _ = read_image_file(source() if callable(source) else source)
+    return hashlib.sha256(data).hexdigest()
 
 
 def _content_hash(digests: Sequence[str], images: Sequence[LabelledImage], labels: Sequence[str]) -> str:

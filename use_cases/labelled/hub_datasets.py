@@ -10,7 +10,14 @@ from typing import Any
 
 from engines.errors import BackendUnavailableError, InvalidInputError
 from use_cases.labelled.label_tables import LABEL_COLUMNS
-from use_cases.labelled.labelled import LabelledImage, LabelledSet, label_set, split_labels, tidy_labels
+from use_cases.labelled.labelled import (
+    LabelledImage,
+    LabelledSet,
+    label_set,
+    note_merged,
+    split_labels,
+    tidy_labels,
+)
 
 HUB_PREFIX = "hf:"
 DEFAULT_SPLIT = "test"
@@ -60,7 +67,10 @@ def open_hub_dataset(dataset: str, limit: int | None) -> LabelledSet:
         )
         for position, value in enumerate(rows[label_column])
     ]
-    return label_set(public_dataset_name(dataset), images, labels=_spaced(names or ()), limit=limit)
+    merged = note_merged((name, label) for name in names or () for label in _spaced([name]))
+    return label_set(
+        public_dataset_name(dataset), images, labels=_spaced(names or ()), notes=merged, limit=limit
+    )
 
 
 def public_dataset_name(dataset: str) -> str:
@@ -77,10 +87,11 @@ def _labels(value: Any, names: list[str] | None) -> tuple[str, ...]:
     if isinstance(value, str):
         return split_labels(value)
     values = value if isinstance(value, (list, tuple)) else [value]
-    if names is None:
-        return tidy_labels(str(each) for each in values if each is not None)
     # The hub marks an image of a test split that nobody labelled with -1.
-    return _spaced(names[each] for each in values if isinstance(each, int) and 0 <= each < len(names))
+    values = [each for each in values if each is not None and not (isinstance(each, int) and each < 0)]
+    if names is None:
+        return tidy_labels(map(str, values))
+    return _spaced(names[each] for each in values if isinstance(each, int) and each < len(names))
 
 
 def _spaced(names: Any) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ _ID_BYTES = 4
 def pack_ids(digests: Sequence[str]) -> str:
     """Return which images a record is about."""
     ids = np.frombuffer(b"".join(bytes.fromhex(digest)[:_ID_BYTES] for digest in digests), np.uint8)
-    return _pack(ids=ids.reshape(-1, _ID_BYTES))
+    return pack(ids=ids.reshape(-1, _ID_BYTES))
 
 
 def pack_judged(judged: Judged) -> str:
@@ -44,17 +44,17 @@ def pack_judged(judged: Judged) -> str:
     arrays = {
         "truth": np.packbits(judged.truth, axis=1),
         "num_labels": np.array(judged.truth.shape[1]),
-        "top": _smallest(judged.top),
-        "ranks": _smallest(judged.ranks),
+        "top": smallest(judged.top),
+        "ranks": smallest(judged.ranks),
     }
     if judged.order is not None and judged.order.size <= MAX_VALUES:
-        arrays["order"] = _smallest(judged.order)
-    return _pack(**arrays)
+        arrays["order"] = smallest(judged.order)
+    return pack(**arrays)
 
 
 def unpack_judged(items: str) -> Judged:
     """Return what `pack_judged` packed; without mean average precision where it left the order out."""
-    arrays = _unpack(items)
+    arrays = unpack(items)
     truth = np.unpackbits(arrays["truth"], axis=1, count=int(arrays["num_labels"])).astype(bool)
     order = arrays["order"].astype(np.int64) if "order" in arrays else None
     return Judged(truth, arrays["top"].astype(np.int64), arrays["ranks"].astype(np.int64), order)
@@ -71,16 +71,16 @@ def pack_predictions(predictions: Predictions) -> str:
     for prefix, bins in (("", predictions.equal_width), ("mass_", predictions.equal_mass)):
         arrays |= {
             f"{prefix}edges": bins.edges,
-            f"{prefix}numbers": _smallest(bins.numbers),
+            f"{prefix}numbers": smallest(bins.numbers),
             f"{prefix}probabilities": bins.probabilities.astype(np.float32),
-            f"{prefix}right": _smallest(bins.right),
+            f"{prefix}right": smallest(bins.right),
         }
-    return _pack(**arrays)
+    return pack(**arrays)
 
 
 def unpack_predictions(items: str) -> Predictions:
     """Return what `pack_predictions` packed."""
-    arrays = {name: array.astype(np.float64) for name, array in _unpack(items).items()}
+    arrays = {name: array.astype(np.float64) for name, array in unpack(items).items()}
 
     def bins(prefix: str) -> Bins:
         return Bins(*(arrays[prefix + name] for name in ("edges", "numbers", "probabilities", "right")))
@@ -88,17 +88,19 @@ def unpack_predictions(items: str) -> Predictions:
     return Predictions(bins(""), bins("mass_"), arrays["brier"], arrays["nll"])
 
 
-def _smallest(values: NDArray[Any]) -> NDArray[Any]:
+def smallest(values: NDArray[Any]) -> NDArray[Any]:
     """Return whole numbers from 0 on in as few bytes as they need."""
     return values.astype(np.min_scalar_type(int(values.max(initial=0))))
 
 
-def _pack(**arrays: NDArray[Any]) -> str:
+def pack(**arrays: NDArray[Any]) -> str:
+    """Return arrays as text."""
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes a flag for an array
     return base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def _unpack(items: str) -> dict[str, NDArray[Any]]:
+def unpack(items: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays that `pack` packed, by name."""
     with np.load(io.BytesIO(base64.b64decode(items))) as arrays:
         return {name: arrays[name] for name in arrays.files}

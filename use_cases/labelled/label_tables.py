@@ -18,13 +18,14 @@ _DELIMITERS = (",", "\t", ";")
 _MAX_CELL_CHARS = 1_000_000
 
 
-def read_label_table(table: Path, images: Path | None, limit: int | None) -> LabelledSet:
+def read_label_table(table: Path, name: str, images: Path | None, limit: int | None) -> LabelledSet:
     """Read a table, and look for the images that it names.
 
     Several rows of one image add up. A label of a row that names no image competes without one.
 
     Args:
         table: a CSV or TSV file whose first line names the columns.
+        name: of the dataset.
         images: the folder of its images; None looks near the table.
         limit: draw so many of the images.
 
@@ -35,18 +36,18 @@ def read_label_table(table: Path, images: Path | None, limit: int | None) -> Lab
     folders = [images] if images is not None else folders_near(table)
     found: list[LabelledImage] = []
     missing: dict[str, str] = {}
-    for name, own in labels.items():
-        path = _find(name, folders)
+    for image, own in labels.items():
+        path = _find(image, folders)
         if path is None:
-            missing[printable(name)] = "There is no such file."
+            missing[printable(image)] = "There is no such file."
         else:
-            found.append(LabelledImage(printable(name), path, own))
+            found.append(LabelledImage(printable(image), path, own))
     if missing and not found:
         raise InvalidInputError(
             f"{table.name!r} names {len(missing):,} images, none of which can be found,"
             f" {next(iter(missing))!r} first; say with --images which folder they are in."
         )
-    return label_set(table.name, found, labels=sorted(lonely), left_out=missing, limit=limit)
+    return label_set(name, found, labels=sorted(lonely), left_out=missing, limit=limit)
 
 
 def _read_text(table: Path) -> str:

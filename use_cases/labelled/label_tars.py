@@ -1,8 +1,8 @@
 """Labels in tar archives, as webdataset writes them; never unpacked to the disk.
 
 Members whose names are equal up to the first dot belong together: 0001.jpg and 0001.cls (a number that
-counts the class names from 0, or the label itself), 0001.txt (labels, "cat|sofa") or 0001.json (with "label"
-or "labels").
+counts the class names from 0, a negative one for no label, or the label itself), 0001.txt (labels,
+"cat|sofa") or 0001.json (with "label" or "labels").
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from use_cases.retrieval.caption_tables import printable
 from use_cases.retrieval.sources import is_image_name
 
 _MAX_LABEL_BYTES = 1_000_000
+_MAX_DIGITS = 9  # of a class number; Python refuses to read thousands of them
 _Members = Mapping[str, tarfile.TarInfo]  # by what follows the first dot of their names
 
 
@@ -101,11 +102,16 @@ def _labels(path: Path, members: _Members, class_names: Sequence[str] | None) ->
 
 
 def _class(text: str, class_names: Sequence[str] | None) -> tuple[str, ...]:
-    if class_names is None or not text.isdecimal():
+    digits = text.removeprefix("-")
+    if digits.isdecimal() and digits != text:
+        return ()
+    if class_names is None or not digits.isdecimal():
         return split_labels(text)
-    if int(text) >= len(class_names):
-        raise InvalidInputError(f"Its class is {int(text)}, and there are {len(class_names):,} class names.")
-    return (class_names[int(text)],)
+    number = int(digits) if len(digits) <= _MAX_DIGITS else None
+    if number is None or number >= len(class_names):
+        told = f"has {len(digits):,} digits" if number is None else f"is {number}"
+        raise InvalidInputError(f"Its class {told}, and there are {len(class_names):,} class names.")
+    return (class_names[number],)
 
 
 def _read_text(path: Path, member: tarfile.TarInfo) -> str:

@@ -35,11 +35,6 @@ class LabelledSet:
     left_out: Mapping[str, str] = field(default_factory=dict)  # images by name, and why
     notes: tuple[str, ...] = ()  # sentences on what the reader should know
 
-    @property
-    def has_single_labels(self) -> bool:
-        """Tell whether each image has one label, so that there is one right answer."""
-        return all(len(image.labels) == 1 for image in self.images)
-
 
 def split_labels(text: str) -> tuple[str, ...]:
     """Return the labels in a text such as "cat|sofa", without blanks and repetitions."""
@@ -96,6 +91,22 @@ def label_set(
         drawn = np.random.default_rng(SEED).choice(len(usable), limit, replace=False)
         usable = [usable[position] for position in sorted(drawn.tolist())]
     return LabelledSet(name, every, tuple(usable), reasons, notes)
+
+
+def note_merged(names: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Return a sentence on names that became the same label, if there are any.
+
+    Args:
+        names: each name as the dataset has it, and the label that it became.
+    """
+    together: dict[str, list[str]] = {}
+    for name, label in names:
+        together.setdefault(label, []).append(name)
+    merged = [f"{' and '.join(map(repr, each))} as {label!r}" for label, each in together.items() if each[1:]]
+    if not merged:
+        return ()
+    named = "; ".join(merged[:_NAMED]) + ("; ..." if len(merged) > _NAMED else "")
+    return (f"Names that read the same are one label: {named}.",)
 
 
 def note_lonely(labels: Sequence[str]) -> tuple[str, ...]:

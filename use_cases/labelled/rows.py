@@ -12,9 +12,15 @@ from use_cases.labelled.calibration_metrics import NUM_BINS, NUM_HALVES
 from use_cases.labelled.comparison import DatasetFacts
 from use_cases.labelled.items import pack_ids
 from use_cases.labelled.labelled import SEED
+from use_cases.labelled.metrics import MIRRORED
 from use_cases.published import published_accuracy
 from use_cases.resampling import INTERVALS, Estimate
 
+_BASIC = "; basic bootstrap intervals of {}, which small datasets give too high"
+CALIBRATION_INTERVALS = (
+    f"{INTERVALS}{_BASIC.format('ECE')}; Wilson score intervals of the reliability curve, over the images of"
+    " a bin"
+)
 MAX_LEFT_OUT = 1_000  # images that a record names; all are counted
 
 
@@ -24,6 +30,7 @@ def accuracy_settings(accuracy: Accuracy) -> dict[str, Any]:
     published = [asdict(found) for model in models if (found := published_accuracy(model))]
     return {
         **_dataset_settings(accuracy.facts),
+        "intervals": accuracy_intervals(accuracy),
         "chance": dict(accuracy.chance),
         "ties": "a wrong label with the same score ranks first; average precision takes ties together",
         "published": published,  # others' numbers on other images, to hold these against
@@ -34,10 +41,16 @@ def calibration_settings(calibration: Calibration) -> dict[str, Any]:
     """Return what else decides the numbers of a calibration record."""
     return {
         **_dataset_settings(calibration.facts),
+        "intervals": CALIBRATION_INTERVALS,
         "bins": f"{NUM_BINS} of equal width, each with its upper edge; {NUM_BINS} of equal mass where said",
         "num_single": calibration.num_single,
         "none_of_these": f"half of the labels left out, {NUM_HALVES} times, seed {SEED}",
     }
+
+
+def accuracy_intervals(accuracy: Accuracy) -> str:
+    """Return how the intervals of a zero-shot record were made."""
+    return f"{INTERVALS}{'' if set(MIRRORED).isdisjoint(accuracy.metrics) else _BASIC.format('mAP')}"
 
 
 def accuracy_rows(accuracy: Accuracy) -> list[dict[str, Any]]:
@@ -85,7 +98,6 @@ def _dataset_settings(facts: DatasetFacts) -> dict[str, Any]:
         "notes": list(facts.notes),
         "num_left_out": len(facts.left_out),
         "left_out": dict(list(facts.left_out.items())[:MAX_LEFT_OUT]),
-        "intervals": f"{INTERVALS}; mAP and ECE, which small datasets give too high, have basic intervals",
         "times": "by the clock, of one run",
     }
 

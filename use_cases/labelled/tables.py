@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from use_cases.labelled import calibration_metrics, metrics
 from use_cases.labelled.calibration import SIGMOID_PAIRS, SOFTMAX_TOP1
 from use_cases.labelled.embedding import ENSEMBLE, LABEL_ALONE, WAYS
+from use_cases.resampling import NO_DIFFERENCE, Estimate
 from use_cases.retrieval.captioned import counted
 
 Row: TypeAlias = Mapping[str, Any]  # one of a record's results
@@ -20,7 +21,6 @@ VIEW_TITLES: Mapping[str, str] = MappingProxyType(
     {SIGMOID_PAIRS: "sigmoid of each image and label", SOFTMAX_TOP1: "softmax, the best label"}
 )
 _FRACTIONS = ("brier", "nll")  # all other metrics are shown in per cent
-NO_DIFFERENCE = "no significant difference"
 
 
 def estimate_text(metric: str, estimate: Row) -> str:
@@ -33,15 +33,25 @@ def estimate_text(metric: str, estimate: Row) -> str:
 def difference_text(metric: str, estimate: Row) -> str:
     """Return a difference and its interval, and say so when it may be none."""
     text = estimate_text(metric, estimate)
-    return f"{text}, {NO_DIFFERENCE}" if estimate["low"] <= 0 <= estimate["high"] else text
+    return f"{text}, {NO_DIFFERENCE}" if Estimate(**estimate).holds_zero else text
+
+
+def dataset_line(name: str, num_images: int, num_labels: int, *, is_single: bool) -> str:
+    """Return such as "pets: 20 images, 5 labels, several an image"."""
+    several = "" if is_single else ", several an image"
+    return f"{name}: {counted(num_images, 'image')}, {counted(num_labels, 'label')}{several}"
 
 
 def dataset_facts(settings: Row) -> list[str]:
     """Return in sentences what was measured on."""
-    several = "" if settings["is_single"] else ", several an image"
+    line = dataset_line(
+        settings["dataset"],
+        settings["num_images"],
+        len(settings["labels"]),
+        is_single=settings["is_single"],
+    )
     facts = [
-        f"{settings['dataset']}: {counted(settings['num_images'], 'image')},"
-        f" {counted(len(settings['labels']), 'label')}{several}; SHA-256 {settings['dataset_sha256'][:16]}.",
+        f"{line}; SHA-256 {settings['dataset_sha256'][:16]}.",
         *settings["notes"],
     ]
     if settings["num_left_out"]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from use_cases.labelled.tables import VIEW_TITLES, calibration_facts, calibration_tables
 from use_cases.report.chart import Chart, Point, Series, slug
 from use_cases.report.estimates import OnDataset, by_dataset
-from use_cases.report.kind import Entry, Kind, engine_subject
+from use_cases.report.kind import Entry, Kind
+from use_cases.report.subjects import engine_key, engine_subject
 
 _PERFECT = Series("as often as it says", (Point(0, 0), Point(1, 1)), "dashed")
 
@@ -35,7 +36,7 @@ def _reliability(on: OnDataset, view: str) -> Chart:
         title=f"Reliability on {on.dataset}: {VIEW_TITLES[view]}",
         note=on.note,
         x_title="mean probability of the bin",
-        y_title="share that came true, 95 % bootstrap",
+        y_title="share that came true, 95 % interval",
         series=(*curves, _PERFECT),
     )
 
@@ -45,5 +46,6 @@ CALIBRATION = Kind(
     tables=calibration_tables,
     facts=calibration_facts,
     subject=engine_subject,
+    key=engine_key,
     charts=_charts,
 )

@@ -81,5 +81,5 @@ class Chart:
 
 
 def slug(text: str) -> str:
-    """Return a name for a file, such as "siglip-base-patch16-224" for "random:siglip-base-patch16-224"."""
-    return re.sub(r"[^a-z0-9.]+", "-", text.removeprefix("random:").lower()).strip("-.")
+    """Return a name for a file, such as "random-vit-base-patch32" for "random:ViT-base/patch32"."""
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from use_cases.report.chart import Chart, Point, Series, slug
-from use_cases.report.kind import Entry, Row, dataset_title, origin
+from use_cases.report.kind import Entry, Row, origin
+from use_cases.report.subjects import row_title
 from use_cases.report.tradeoff import Candidate, draw_tradeoff
 
 Metric: TypeAlias = Callable[[Row], Row]  # a row's estimate in [0, 1]: value, low and high
@@ -17,24 +18,25 @@ Metric: TypeAlias = Callable[[Row], Row]  # a row's estimate in [0, 1]: value, l
 class OnDataset:
     """What was measured on one dataset: rows by model and engine, and where they come from."""
 
-    dataset: str  # with the number of its images
+    dataset: str  # its title
     rows: tuple[tuple[str, Row], ...]
     note: str
 
 
 def by_dataset(entries: Sequence[Entry], measurement: str) -> Iterator[OnDataset]:
     """Return the entries' rows of one measurement, together where the dataset is the same."""
-    for dataset in dict.fromkeys(dataset_title(entry.record) for entry in entries):
-        its = [entry for entry in entries if dataset_title(entry.record) == dataset]
-        rows = [
-            (f"{row['model']} on {row['engine']}", row)
-            for entry in its
+    for dataset in dict.fromkeys(entry.dataset for entry in entries):
+        its = [
+            (entry, row)
+            for entry in entries
+            if entry.dataset == dataset
             for row in entry.rows
             if row["measurement"] == measurement
         ]
-        if rows:
-            notes = dict.fromkeys(origin(entry.record) for entry in its)
-            yield OnDataset(dataset, tuple(rows), " / ".join(notes))
+        if its:
+            notes = dict.fromkeys(origin(entry.record) for entry, _ in its)
+            rows = tuple((row_title(entry, row), row) for entry, row in its)
+            yield OnDataset(dataset, rows, " / ".join(notes))
 
 
 def draw_estimates(on: OnDataset, what: str, metrics: Sequence[tuple[str, Metric]]) -> Chart:

@@ -9,16 +9,19 @@ from typing import TypeVar
 
 from use_cases.record_tables import render_record
 from use_cases.report.chart import Chart
-from use_cases.report.kind import Entry, Record, latest
+from use_cases.report.datasets import name_datasets
+from use_cases.report.kind import Entry
 from use_cases.report.kinds import kind_of
 from use_cases.report.overview import PLOTS, kinds_in_order, overview
 from use_cases.report.page import draw_page
 from use_cases.report.readme import fill_readme
 from use_cases.report.seeds import compare_losses, seeds_charts
+from use_cases.report.subjects import latest
 from use_cases.report.svg import draw_svg
 from use_cases.results import InvalidRecordError, read_record, record_paths
 
 _MAX_DIFFERENCE = 40  # lines that are shown of a file
+C = TypeVar("C")
 T = TypeVar("T")
 
 
@@ -30,23 +33,29 @@ def report_files(results: Path, readme: Path) -> dict[Path, str]:
         readme: the project's README, of which only the blocks between markers change.
 
     Raises:
-        InvalidRecordError: when a record is damaged, or README lacks a block.
+        InvalidRecordError: when a record is damaged, README lacks a block, or two charts have one name.
         OSError: when a file cannot be read.
     """
     records = {path: read_record(path) for path in record_paths(results)}
-    entries = [
-        Entry(path.stem, record, model)
-        for path, record in records.items()
-        for model in dict.fromkeys(row["model"] for row in record["results"])
-    ]
+    entries = name_datasets(
+        [
+            Entry(path.stem, record, model)
+            for path, record in records.items()
+            for model in dict.fromkeys(row["model"] for row in record["results"])
+        ]
+    )
     files = {
         path.with_suffix(".md"): _shown(path.name, record, render_record) for path, record in records.items()
     }
     losses = list(compare_losses().values())
     charts = {name: _kind_charts(name, entries) for name in kinds_in_order(entries)}
     for chart in [*seeds_charts(losses), *(chart for drawn in charts.values() for chart in drawn)]:
-        files[results / PLOTS / f"{chart.name}.svg"] = draw_svg(chart)
-        files[results / PLOTS / f"{chart.name}.html"] = draw_page(chart)
+        path = results / PLOTS / chart.name
+        drawing, page = path.with_name(f"{path.name}.svg"), path.with_name(f"{path.name}.html")
+        if drawing in files:
+            raise InvalidRecordError(f"Two charts would be {drawing.name}; one is {chart.title!r}.")
+        files[drawing] = _shown(f"The chart {chart.title!r}", chart, draw_svg)
+        files[page] = _shown(f"The chart {chart.title!r}", chart, draw_page)
     files[results / "README.md"] = overview(entries, charts, losses)
     files[readme] = fill_readme(readme.read_text("utf-8"), entries)
     return files
@@ -92,16 +101,16 @@ def differences(files: Mapping[Path, str], results: Path) -> list[str]:
 
 def _kind_charts(name: str, entries: Sequence[Entry]) -> list[Chart]:
     kind = kind_of(name)
-    newest = latest([entry for entry in entries if entry.record["kind"] == name], kind)
-    return _shown(f"A record of kind {name!r}", list(newest.values()), kind.charts)
+    its = [entry for entry in entries if entry.record["kind"] == name]
+    return _shown(f"A record of kind {name!r}", its, lambda found: kind.charts(latest(found, kind)))
 
 
-def _shown(name: str, content: Record | list[Entry], show: Callable[..., T]) -> T:
-    """Return what is shown of a record; the schema lets through what only its tables need."""
+def _shown(name: str, content: C, show: Callable[[C], T]) -> T:
+    """Return what is shown of a record; the schema lets through what only its tables and charts need."""
     try:
         return show(content)
-    except (LookupError, TypeError, ValueError, StopIteration) as error:
-        raise InvalidRecordError(f"{name} lacks what its tables show ({error!r}).") from error
+    except (LookupError, TypeError, ValueError, ArithmeticError, StopIteration) as error:
+        raise InvalidRecordError(f"{name} lacks what is shown of it ({error!r}).") from error
 
 
 def _stale(files: Mapping[Path, str], results: Path) -> list[Path]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from use_cases.report.kind import Kind, Row, engine_subject, no_charts, rounds_facts
+from use_cases.report.kind import Kind, Row, no_charts, rounds_facts
+from use_cases.report.subjects import engine_key, engine_subject
 
 _MAX_TEXT = 60  # characters; longer texts are data, such as compressed results
 _MISSING = "-"
@@ -58,5 +59,6 @@ def general_kind(name: str) -> Kind:
         tables=general_table,
         facts=rounds_facts,
         subject=engine_subject,
+        key=engine_key,
         charts=no_charts,
     )

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from use_cases.index_benchmark.tables import index_tables
 from use_cases.report.chart import Chart, Point, Series, slug
-from use_cases.report.kind import Entry, Kind, model_subject, origin, rounds_facts
+from use_cases.report.kind import Entry, Kind, origin, rounds_facts
+from use_cases.report.subjects import model_key, model_subject
 
 _TIMES = (("p50_ms", "p50"), ("p95_ms", "p95"))
 
@@ -49,5 +50,6 @@ INDEX = Kind(
     tables=index_tables,
     facts=rounds_facts,
     subject=model_subject,
+    key=model_key,
     charts=_charts,
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from use_cases.report.chart import Chart
 
 Row: TypeAlias = Mapping[str, Any]  # one of a record's results
+Key: TypeAlias = tuple[str, ...]
 Record: TypeAlias = Mapping[str, Any]  # as comparison_results/schema.json describes it
 
 
@@ -19,11 +20,16 @@ class Entry:
     stem: str  # the record's file name without its ending
     record: Record
     model: str
+    dataset: str = ""  # as `use_cases.report.datasets` calls it; nothing where there is none
 
     @property
     def rows(self) -> list[Row]:
         """Return the model's results, in the record's order."""
         return [row for row in self.record["results"] if row["model"] == self.model]
+
+    def with_rows(self, rows: Sequence[Row]) -> Entry:
+        """Return the entry with some of its results."""
+        return replace(self, record={**self.record, "results": list(rows)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +39,8 @@ class Kind:
     title: str
     tables: Callable[[Sequence[Row]], str]  # Markdown of one model's rows, the main table first
     facts: Callable[[Record], str]  # sentences below a page's title, one a line
-    subject: Callable[[Entry], str]  # what was measured: of each subject the latest record counts
+    subject: Callable[[Entry], str]  # what was measured, as a title
+    key: Callable[[Entry, Row], Key]  # what a row measured: of the same, the newest record counts
     charts: Callable[[Sequence[Entry]], list[Chart]]  # of the latest entries
 
 
@@ -47,37 +54,9 @@ def rounds_facts(record: Record) -> str:
     )
 
 
-def model_subject(entry: Entry) -> str:
-    """Return the model alone: a record with fewer engines takes the place of an older one."""
-    return entry.model
-
-
-def engine_subject(entry: Entry) -> str:
-    """Return the model with its engines, and the dataset where there is one."""
-    engines = dict.fromkeys(row["engine"] for row in entry.rows if "engine" in row)
-    on = f" on {', '.join(f'`{engine}`' for engine in engines)}" if engines else ""
-    dataset = f", {dataset_title(entry.record)}" if "dataset" in entry.record["settings"] else ""
-    return f"{entry.model}{on}{dataset}"
-
-
-def dataset_title(record: Record) -> str:
-    """Return what a record was measured on, so that a part of a dataset is not taken for the whole."""
-    settings = record["settings"]
-    split = f" {settings['split']}" if settings.get("split") else ""
-    return f"{settings['dataset']}{split}, {settings['num_images']:,} images"
-
-
 def no_charts(entries: Sequence[Entry]) -> list[Chart]:
     """Return nothing: the kind's tables say it all."""
     return []
-
-
-def latest(entries: Iterable[Entry], kind: Kind) -> dict[str, Entry]:
-    """Return by subject the latest entry, in the order in which the subjects were first measured."""
-    found: dict[str, Entry] = {}
-    for entry in sorted(entries, key=lambda entry: str(entry.record["created_utc"])):
-        found[kind.subject(entry)] = entry
-    return found
 
 
 def origin(record: Record) -> str:

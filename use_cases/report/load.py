@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from use_cases.load.tables import load_tables
 from use_cases.report.chart import Chart, Point, Series, slug
-from use_cases.report.kind import Entry, Kind, engine_subject, origin, rounds_facts
+from use_cases.report.kind import Entry, Kind, origin, rounds_facts
+from use_cases.report.subjects import engine_key, engine_subject
 
 _PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
 
@@ -44,5 +45,6 @@ LOAD = Kind(
     tables=load_tables,
     facts=rounds_facts,
     subject=engine_subject,
+    key=engine_key,
     charts=_charts,
 )

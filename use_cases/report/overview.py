@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from use_cases.report.chart import Chart
-from use_cases.report.kind import Entry, Kind, latest, origin
+from use_cases.report.kind import Entry, Kind, origin
 from use_cases.report.kinds import KINDS, kind_of
 from use_cases.report.markdown import paragraph
 from use_cases.report.seeds import Comparison, seeds_charts, seeds_summary, seeds_table
+from use_cases.report.subjects import latest
 
 PLOTS = "plots"  # folder of the charts, beside the page
 _INTRO = """# Comparison results
@@ -41,7 +42,7 @@ def overview(
         parts.append(f"## {kind.title}")
         parts += [
             part
-            for entry in latest([each for each in entries if each.record["kind"] == name], kind).values()
+            for entry in latest([each for each in entries if each.record["kind"] == name], kind)
             for part in _section(kind, entry)
         ]
         parts += [embed(chart) for chart in charts[name]]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from use_cases.report.chart import Chart, Point, Series, slug
-from use_cases.report.kind import Entry, Kind, Row, origin, rounds_facts
+from use_cases.report.kind import Entry, Key, Kind, Row, origin, rounds_facts
 
 REQUEST_TITLES: Mapping[str, str] = MappingProxyType(
     {
@@ -45,6 +45,10 @@ def measured_engine(rows: Sequence[Row]) -> str:
 
 def _subject(entry: Entry) -> str:
     return f"{entry.model} on `{measured_engine(entry.rows)}`"
+
+
+def _key(entry: Entry, row: Row) -> Key:
+    return entry.model, measured_engine(entry.rows)
 
 
 def _charts(entries: Sequence[Entry]) -> list[Chart]:
@@ -92,5 +96,6 @@ REQUESTS = Kind(
     tables=requests_table,
     facts=rounds_facts,
     subject=_subject,
+    key=_key,
     charts=_charts,
 )

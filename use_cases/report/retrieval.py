@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from use_cases.report.chart import Chart
 from use_cases.report.estimates import Metric, by_dataset, draw_estimates, draw_quality_and_time
-from use_cases.report.kind import Entry, Kind, Record, engine_subject
+from use_cases.report.kind import Entry, Kind, Record
+from use_cases.report.subjects import engine_key, engine_subject
 from use_cases.retrieval.evaluation import DIRECTIONS
 from use_cases.retrieval.metrics import RECALL_AT
 from use_cases.retrieval.tables import DIRECTION_TITLES, retrieval_facts, retrieval_tables
@@ -38,5 +39,6 @@ RETRIEVAL = Kind(
     tables=retrieval_tables,
     facts=_facts,
     subject=engine_subject,
+    key=engine_key,
     charts=_charts,
 )

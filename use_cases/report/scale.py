@@ -32,6 +32,8 @@ class Scale:
         """
         low, high = (math.log10(min(values)), math.log10(max(values))) if log else (min(values), max(values))
         margin = (high - low or abs(high) or 1.0) * _MARGIN
+        if low == high == 0 and not log:  # nothing but zeros, which have no margin
+            return cls(0.0, 1.0, start, stop)
         # An axis that ends at 0 on purpose begins exactly there.
         low = low if low == 0 and not log else low - margin
         high = high if high == 0 and not log else high + margin

@@ -17,10 +17,10 @@ from types import MappingProxyType
 
 import engines.bundled
 from use_cases.report.chart import Chart, Point, Series
+from use_cases.resampling import NO_DIFFERENCE
 
 METRICS_PATH = Path(engines.bundled.__file__).parent / "metrics.json"
 SIGMOID, SOFTMAX = "siglit-mini", "lit-mini"
-NO_DIFFERENCE = "no significant difference"
 METRIC_TITLES: Mapping[str, str] = MappingProxyType(
     {
         "animals_top1": "photographed animals, top-1",

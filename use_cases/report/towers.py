@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from use_cases.report.chart import Chart, Point, Series, slug
-from use_cases.report.kind import Entry, Kind, Row, model_subject, origin, rounds_facts
+from use_cases.report.kind import Entry, Kind, Row, origin, rounds_facts
+from use_cases.report.subjects import model_key, model_subject
 from use_cases.report.tradeoff import Candidate, draw_tradeoff
 
 _MB = 1e6
@@ -115,5 +116,6 @@ TOWERS = Kind(
     tables=towers_table,
     facts=rounds_facts,
     subject=model_subject,
+    key=model_key,
     charts=_charts,
 )

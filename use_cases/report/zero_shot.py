@@ -9,7 +9,8 @@ from use_cases.labelled.metrics import METRIC_TITLES
 from use_cases.labelled.tables import WAY_TITLES, accuracy_facts, accuracy_tables
 from use_cases.report.chart import Chart
 from use_cases.report.estimates import Metric, OnDataset, by_dataset, draw_estimates, draw_quality_and_time
-from use_cases.report.kind import Entry, Kind, engine_subject
+from use_cases.report.kind import Entry, Kind
+from use_cases.report.subjects import engine_key, engine_subject
 
 
 def _charts(entries: Sequence[Entry]) -> list[Chart]:
@@ -39,5 +40,6 @@ ZERO_SHOT = Kind(
     tables=accuracy_tables,
     facts=accuracy_facts,
     subject=engine_subject,
+    key=engine_key,
     charts=_charts,
 )

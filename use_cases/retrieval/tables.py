@@ -7,10 +7,13 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from use_cases.labelled.items import pack_ids
+from use_cases.resampling import INTERVALS, NO_DIFFERENCE, Estimate
 from use_cases.retrieval.captioned import counted
 from use_cases.retrieval.evaluation import DIRECTIONS, Evaluation
 from use_cases.retrieval.metrics import METRICS
 
+RETRIEVAL_INTERVALS = f"{INTERVALS} with their captions"
 Row: TypeAlias = Mapping[str, Any]  # one of a record's results
 
 DIRECTION_TITLES: Mapping[str, str] = MappingProxyType(
@@ -28,31 +31,53 @@ METRIC_TITLES: Mapping[str, str] = MappingProxyType(
 
 
 def result_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Return a record's results: a row for each model, and one for the difference between the first two."""
+    """Return a row for each model, and one for the difference between the first and each other one."""
     rows: list[dict[str, Any]] = []
     for model in evaluation.models:
         facts = asdict(model)
         by_direction = facts.pop("estimates")
         rows.append({"measurement": "retrieval", **facts, **by_direction})
-    if evaluation.difference:
-        first, second = evaluation.models[:2]
-        rows.append(
-            {
-                "measurement": "difference",
-                "model": first.model,
-                "engine": first.engine,
-                "minus": {"model": second.model, "engine": second.engine},
-                **asdict(evaluation.difference)["estimates"],
-            }
-        )
-    return rows
+    return rows + [
+        {
+            "measurement": "difference",
+            "model": difference.first.model,
+            "engine": difference.first.engine,
+            "minus": {"model": difference.other.model, "engine": difference.other.engine},
+            **asdict(difference)["estimates"],
+        }
+        for difference in evaluation.differences
+    ]
+
+
+def evaluation_settings(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what else decides the numbers of a record."""
+    return {
+        "dataset": evaluation.dataset,
+        "dataset_sha256": evaluation.sha256,
+        "num_images": len(evaluation.digests),
+        "image_ids": pack_ids(evaluation.digests),
+        "num_captions": evaluation.num_captions,
+        "num_texts": evaluation.num_texts,
+        "notes": list(evaluation.notes),
+        "unreadable": dict(evaluation.unreadable),
+        "chance": {direction: dict(recalls) for direction, recalls in evaluation.chance.items()},
+        "intervals": RETRIEVAL_INTERVALS,
+        "ties": "a wrong answer with the same score ranks first",
+        "times": "by the clock, of one run",
+    }
+
+
+def dataset_line(name: str, num_images: int, num_captions: int) -> str:
+    """Return such as "captions.json: 20 images, 100 captions"."""
+    return f"{name}: {counted(num_images, 'image')}, {counted(num_captions, 'caption')}"
 
 
 def retrieval_facts(settings: Mapping[str, Any]) -> str:
     """Return in sentences what a record was measured on, and how."""
+    line = dataset_line(settings["dataset"], settings["num_images"], settings["num_texts"])
+    digest = settings.get("dataset_sha256")  # records had none at first
     facts = [
-        f"{settings['dataset']}: {counted(settings['num_images'], 'image')},"
-        f" {counted(settings['num_texts'], 'caption')}.",
+        f"{line}; SHA-256 {digest[:16]}." if digest else f"{line}.",
         *settings["notes"],
         f"In brackets: {settings['intervals']}. Ties: {settings['ties']}. Times: {settings['times']}.",
     ]
@@ -65,18 +90,20 @@ def retrieval_facts(settings: Mapping[str, Any]) -> str:
 
 
 def retrieval_tables(rows: Sequence[Row]) -> str:
-    """Return one model's results: a line for each engine and direction, then the difference."""
+    """Return one model's results: a line for each engine and direction, then the differences."""
     heads = ["engine", "direction", *METRIC_TITLES.values(), "image ms", "text ms"]
     lines = [f"| {' | '.join(heads)} |", f"|---|---|{'---:|' * (len(heads) - 2)}"]
     for row in rows:
         who = f"`{row['engine']}`"
         times = ["", ""]
-        if row["measurement"] == "difference":
+        is_difference = row["measurement"] == "difference"
+        text = difference_text if is_difference else estimate_text
+        if is_difference:
             who += f" minus {row['minus']['model']} on `{row['minus']['engine']}`"
         else:
             times = [f"{row['image_ms']:.1f}", f"{row['text_ms']:.1f}"]
         for direction in DIRECTIONS:
-            cells = [estimate_text(name, row[direction][name]) for name in METRICS]
+            cells = [text(name, row[direction][name]) for name in METRICS]
             lines.append(f"| {' | '.join([who, DIRECTION_TITLES[direction], *cells, *times])} |")
     return "\n".join(lines)
 
@@ -85,6 +112,12 @@ def estimate_text(metric: str, estimate: Mapping[str, float]) -> str:
     """Return a metric and its interval, such as "31.2 [25.0, 37.5]"; recalls in per cent."""
     text = _FORMATS[metric]
     return f"{text(estimate['value'])} [{text(estimate['low'])}, {text(estimate['high'])}]"
+
+
+def difference_text(metric: str, estimate: Mapping[str, float]) -> str:
+    """Return a difference and its interval, and say so when it may be none."""
+    text = estimate_text(metric, estimate)
+    return f"{text}, {NO_DIFFERENCE}" if Estimate(**estimate).holds_zero else text
 
 
 _FORMATS: Mapping[str, Callable[[float], str]] = MappingProxyType(

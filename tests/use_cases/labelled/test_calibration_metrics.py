@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss
 
@@ -57,6 +58,13 @@ def test_reliability_curves_are_those_of_scikit_learn(bins, strategy):
     assert sum(each.number for each in curve) == truth.size
     assert all(each.right.low <= each.right.value <= each.right.high for each in curve)
     assert all(each.low <= each.probability <= each.high for each in curve)
+
+
+def test_a_bin_whose_predictions_all_came_true_has_an_interval_of_its_images():
+    logits = np.full((4, 2), 5, np.float32)
+    (point,) = reliability(pair_predictions(logits, np.ones((4, 2), bool)).equal_width)
+    assert (point.number, point.right.value, point.right.high) == (8, 1, 1)
+    assert point.right.low == pytest.approx(binomtest(4, 4).proportion_ci(method="wilson").low)
 
 
 def test_the_calibration_error_is_that_of_guo_et_al():

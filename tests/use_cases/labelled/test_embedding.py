@@ -150,6 +150,16 @@ async def test_only_the_latest_datasets_are_kept(tmp_path, monkeypatch):
     assert ChunkStore(tmp_path, "three", "engine").get("texts", ["three"]) is not None
 
 
+def test_a_dataset_that_another_run_removes_meanwhile_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(chunk_store, "_MOST_SETS", 1)
+    first = ChunkStore(tmp_path, "one", "engine")
+    (tmp_path / ".evaluations" / "gone").symlink_to(tmp_path / "nowhere")
+    second = ChunkStore(tmp_path, "two", "engine")
+    second.put("texts", ["two"], rows=np.zeros(1))
+    assert second.get("texts", ["two"]) is not None
+    assert first.get("texts", ["one"]) is None
+
+
 def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(BackendUnavailableError, match=r"Cannot keep embeddings in .*SIGLIP_CACHE_DIR"):

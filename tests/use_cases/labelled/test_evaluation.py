@@ -1,6 +1,7 @@
 """Engines are compared on the same images; records hold enough to compute their intervals again."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,7 +26,13 @@ from use_cases.labelled.items import (
     unpack_predictions,
 )
 from use_cases.labelled.provenance import read_provenance
-from use_cases.labelled.rows import accuracy_rows, accuracy_settings, calibration_rows, calibration_settings
+from use_cases.labelled.rows import (
+    accuracy_intervals,
+    accuracy_rows,
+    accuracy_settings,
+    calibration_rows,
+    calibration_settings,
+)
 from use_cases.labelled.tables import accuracy_facts, accuracy_tables, calibration_facts, calibration_tables
 from use_cases.resampling import estimates
 from use_cases.zero_shot import classify_image
@@ -118,7 +125,7 @@ async def test_records_hold_what_intervals_are_computed_from(compared):
     assert [row["measurement"] for row in rows] == ["zero-shot"] * 3 + ["difference"] * 2
     for way in WAYS:
         judged = unpack_judged(rows[1]["items"][way])
-        again = estimates(metrics.measure(judged), metrics.resample(judged))
+        again = estimates(metrics.measure(judged), metrics.resample(judged), mirrored=metrics.MIRRORED)
         assert again == accuracy.models[1].estimates[way]
     calibration = measure_calibration(compared)
     rows = json.loads(json.dumps(calibration_rows(calibration)))
@@ -129,6 +136,15 @@ async def test_records_hold_what_intervals_are_computed_from(compared):
     for name, estimate in calibration.models[0].views[SIGMOID_PAIRS].estimates.items():
         assert again[name].value == pytest.approx(estimate.value, rel=1e-5, abs=1e-7)
         assert again[name].high == pytest.approx(estimate.high, rel=1e-5, abs=1e-7)
+
+
+async def test_only_a_metric_with_basic_intervals_is_said_to_have_them(compared):
+    accuracy = measure_accuracy(compared)
+    assert "basic" not in accuracy_intervals(accuracy)
+    several = replace(accuracy, metrics=("top1", "mean_average_precision"))
+    assert accuracy_intervals(several).endswith(
+        "basic bootstrap intervals of mAP, which small datasets give too high"
+    )
 
 
 def test_items_of_several_labels_give_the_same_intervals_again():
@@ -169,12 +185,14 @@ async def test_pages_show_what_was_measured(compared):
     facts = accuracy_facts({"settings": accuracy_settings(accuracy)})
     assert facts.startswith("data: 18 images, 3 labels; SHA-256 ")
     assert "By chance: top-1 % 33.3." in facts
+    assert "In brackets: 95% percentile bootstrap, 1000 resamples of the images. Ties" in facts
     calibration = measure_calibration(compared)
     page = calibration_tables([row for row in calibration_rows(calibration) if row["model"] == "siglit-mini"])
     assert "| `fake` | sigmoid of each image and label |" in page
     assert "Reliability on `fake`: softmax, the best label." in page
     facts = calibration_facts({"settings": calibration_settings(calibration)})
     assert "15 of equal width" in facts
+    assert "basic bootstrap intervals of ECE, which small datasets give too high; Wilson" in facts
 
 
 async def test_an_engine_of_built_files_is_told_by_them(tmp_path):

@@ -59,8 +59,20 @@ def test_a_folder_of_class_folders(tmp_path):
     }
     assert dataset.labels == ("dark blue", "empty", "red")
     assert dataset.left_out == {"stray.png": "It has no label."}
-    assert dataset.has_single_labels
+    assert dataset.notes == ()
     assert hash_set(dataset).dataset.left_out["red/nowhere.png"].endswith("No such file or directory.")
+
+
+def test_class_folders_that_read_the_same_are_one_label_and_that_is_said(tmp_path):
+    for name in ("dark_blue", "dark blue", "red"):
+        write(tmp_path / name / "a.png", png())
+    dataset = open_labelled(str(tmp_path))
+    assert dataset.labels == ("dark blue", "red")
+    assert dataset.notes == (
+        "Names that read the same are one label: 'dark blue' and 'dark_blue' as 'dark blue'.",
+    )
+    write(tmp_path / "classnames.txt", "navy\nblue\nred\n")
+    assert open_labelled(str(tmp_path)).notes == ()
 
 
 def test_class_folders_may_have_names_in_a_file(tmp_path):
@@ -90,7 +102,10 @@ def test_a_table_with_several_labels(tmp_path, separator):
     assert labels_of(dataset) == {"a.png": ("cat", "sofa", "dog")}
     assert dataset.left_out == {"missing.png": "There is no such file.", "b.png": "It has no label."}
     assert dataset.labels == ("bird", "cat", "dog", "sofa")
-    assert labels_of(open_labelled(str(tmp_path))) == labels_of(dataset)  # the folder has one table
+    assert dataset.name == "t.csv"
+    of_folder = open_labelled(str(tmp_path))  # it has one table
+    assert labels_of(of_folder) == labels_of(dataset)
+    assert of_folder.name == tmp_path.name
 
 
 def test_a_table_s_images_may_lie_elsewhere(tmp_path):
@@ -119,6 +134,31 @@ def test_a_tar_archive_with_class_numbers(tmp_path):
     assert labels_of(open_labelled(str(tmp_path))) == labels_of(dataset)  # a folder of archives
 
 
+@pytest.mark.parametrize("names", ["red\ngreen\n", None])
+def test_a_negative_class_number_is_no_label(tmp_path, names):
+    members = {
+        "0__jpg": png(),
+        "0__cls": "1",
+        "1__jpg": png(),
+        "1__cls": "0",
+        "2__jpg": png(),
+        "2__cls": "-1",
+    }
+    members |= {"3__jpg": png(), "3__json": json.dumps({"label": -1})}
+    if names:
+        write(tmp_path / "classnames.txt", names)
+    dataset = open_labelled(str(write_tar(tmp_path / "s.tar", **members)))
+    assert len(dataset.labels) == 2
+    assert dataset.left_out == {"2.jpg": "It has no label.", "3.jpg": "It has no label."}
+
+
+def test_a_class_number_that_is_too_long_to_be_one_leaves_its_image_out(tmp_path):
+    members = {"0__jpg": png(), "0__cls": "1", "1__jpg": png(), "1__cls": "9" * 5000}
+    write(tmp_path / "classnames.txt", "red\ngreen\n")
+    dataset = open_labelled(str(write_tar(tmp_path / "s.tar", **members)))
+    assert dataset.left_out == {"1.jpg": "Its class has 5,000 digits, and there are 2 class names."}
+
+
 def test_a_tar_archive_with_labels_as_text(tmp_path):
     members = {
         "a__jpg": png(),
@@ -144,7 +184,6 @@ def test_shards_may_use_the_same_names(tmp_path):
 def test_the_gallery_has_its_tags_as_labels():
     dataset = open_labelled("gallery")
     assert labels_of(dataset) == {picture.path.name: picture.tags for picture in gallery()}
-    assert not dataset.has_single_labels
     assert "trained on 11 pictures" in dataset.notes[1]
     unseen = open_labelled("gallery-unseen")
     assert len(unseen.images) == sum(not picture.seen_in_training for picture in gallery())
@@ -281,6 +320,7 @@ class FakeRows:
             [[0, 1], [1], []],
             [("cat", "dog"), ("dog",)],
         ),
+        (SimpleNamespace(dtype="int64"), [0, 1, -1], [("0",), ("1",)]),
         (SimpleNamespace(dtype="string"), ["cat|dog", "dog", ""], [("cat", "dog"), ("dog",)]),
     ],
 )
@@ -299,6 +339,16 @@ def test_a_dataset_of_the_hub(monkeypatch, feature, labels, expected):
     assert [image.labels for image in dataset.images] == expected
     assert dataset.left_out == {"000002": "It has no label."}
     assert len(hash_set(dataset).digests) == 2
+
+
+def test_names_of_the_hub_that_read_the_same_are_one_label_and_that_is_said(monkeypatch):
+    rows = FakeRows(SimpleNamespace(names=["a_cat", "dog", "a cat"]), [0, 1, 2])
+    package = SimpleNamespace(load_dataset=lambda name, split: rows, Image=lambda decode: None)
+    monkeypatch.setitem(sys.modules, "datasets", package)
+    monkeypatch.setattr(hub_datasets, "find_spec", lambda name: package)
+    dataset = open_labelled("hf:owner/pets")
+    assert dataset.labels == ("a cat", "dog")
+    assert dataset.notes == ("Names that read the same are one label: 'a_cat' and 'a cat' as 'a cat'.",)
 
 
 def test_a_dataset_in_a_folder_is_called_without_its_path(tmp_path):

@@ -71,6 +71,15 @@ def read_settings(table: Table) -> AnnSettings | None:
     return AnnSettings(**json.loads(kept)) if kept else None
 
 
+def num_left_out(table: Table) -> int:
+    """Return how many images are not in a table's ANN index; all of them when there is none."""
+    rows = int(table.count_rows())
+    for index in table.list_indices():
+        if EMBEDDING in index.columns and (stats := table.index_stats(index.name)):
+            return int(stats.num_unindexed_rows)
+    return rows
+
+
 def build(table: Table) -> AnnSettings:
     """Build a table's ANN index, choose how far to search it, and keep that with it.
 

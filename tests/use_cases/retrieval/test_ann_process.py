@@ -75,3 +75,16 @@ async def test_what_goes_wrong_there_is_one_sentence(table, monkeypatch):
     monkeypatch.setattr(type(table), "uri", property(lambda self: "/nowhere/nothing.lance"))
     with pytest.raises(IndexStorageError, match=r"searched by an ANN index: .*nothing"):
         await build_ann(table)
+
+
+async def test_a_large_table_is_tidied_when_that_is_worth_it(table):
+    await build_ann(table)
+    table.add([record(f"new {n}") for n in range(50)], unit_rows(50, 32, seed=1))
+    version = table.version
+    table.tidy()
+    assert (table.version, ann.num_left_out(table._table)) == (version, 50)
+    (found,) = table.snapshot().nearest(unit_rows(50, 32, seed=1)[:1], 1)
+    assert found.ids == ["new 0"]
+    table.add([record(f"newer {n}") for n in range(100)], unit_rows(100, 32, seed=2))
+    table.tidy()
+    assert ann.num_left_out(table._table) == 0

@@ -19,6 +19,7 @@ test: setup .venv/tests-installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m app.cli.gate
 
 format: .venv/tests-installed
 	$(BIN)/ruff format $(SOURCES)

@@ -10,7 +10,7 @@ from app.services import Services
 from engines.pool import PooledEngine
 from engines.preparation.source import SourceImage
 from use_cases.comparison.columns import TemplatesByScore
-from use_cases.comparison.mistakes import try_all
+from use_cases.comparison.mistakes import check_mistakes, try_all
 from use_cases.comparison.one_image import Comparison, Contestant, compare_image, running_engines
 
 
@@ -46,20 +46,23 @@ async def comparison_answer(
 
     Args:
         services: what counts the stages.
-        contestants: as `get_contestants` returns them.
+        contestants: as `open_contestants` yields them.
         image: of the request.
         labels: the classes.
         templates: by kind of score.
         distractor: one label more; empty for none.
-        mistakes: make them, too.
+        mistakes: make them, too; what fails then is listed and leaves the comparison as it is.
 
     Raises:
-        EngineError: what `compare_image` and `try_all` raise.
+        InvalidInputError: when there are too many labels to make mistakes with.
+        EngineError: what `compare_image` raises.
     """
+    if mistakes:
+        check_mistakes(labels)  # before anything is computed
     comparison = await compare_for(services, contestants, image, labels, templates, distractor)
     answer: dict[str, Any] = {"object": "comparison", **asdict(comparison)}
     if mistakes:
-        reports, failed = await try_all(contestants, image, labels, templates)
+        reports, failed = await try_all(contestants, image, labels, templates, may_all_fail=True)
         answer["mistakes"] = [asdict(report) for report in reports]
         answer["mistakes_failed"] = [asdict(each) for each in failed]
     return answer

@@ -1,4 +1,4 @@
-"""PageRights: tells the page's handlers whether they may change galleries."""
+"""PageRights: tells the page's handlers whether they may change galleries and measure engines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class PageRights:
     """ASGI middleware that notes in each request what the page may do.
 
     API keys guard the REST routes and a password the page. So where there are keys and no password, the page
-    and its endpoints must not do what needs a key elsewhere.
+    and its endpoints must not do what needs a key elsewhere, nor what keeps the machine busy for minutes.
     """
 
     def __init__(self, app: ASGIApp, *, may_change: bool) -> None:
@@ -26,5 +26,5 @@ class PageRights:
 
 
 def page_may_change(request: HTTPConnection | None) -> bool:
-    """Tell whether the page may change galleries: not for a request that has not passed `PageRights`."""
+    """Tell whether the page may do that: not for a request that has not passed `PageRights`."""
     return request is not None and bool(request.scope.get("state", {}).get(_STATE, False))

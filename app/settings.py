@@ -138,8 +138,8 @@ class Settings(BaseSettings):
     demo_gallery: bool = Field(default=True, description="embed the shipped gallery when the server starts")
     allow_indexing: bool | None = Field(
         default=None,
-        description="let clients add and remove images and galleries; when unset, if only this machine can"
-        " reach the server, or it asks for a password and API keys",
+        description="let clients add and remove images and galleries, and measure engines in the page; when"
+        " unset, if only this machine can reach the server, or it asks for a password and API keys",
     )
     index_folders: Annotated[tuple[Path, ...] | None, NoDecode] = Field(
         default=None,

@@ -12,7 +12,7 @@ from app.api.context import Context
 from app.api.errors import ApiError
 from app.api.schemas_compare import CompareBody
 from app.compare_answers import comparison_answer
-from use_cases.comparison.one_image import get_contestants, running_engines
+from use_cases.comparison.one_image import open_contestants, running_engines
 from use_cases.timings import add_up
 from use_cases.zero_shot import check_labels, check_templates
 
@@ -37,18 +37,18 @@ def build_compare_router(context: Context) -> APIRouter:
         services = context.services
         labels, templates = check_labels(body.labels), _templates(body)
         models = body.models or list(services.models)
-        contestants = await get_contestants(services.engine, models, body.engines)
-        reader = context.reader(running_engines(contestants))
-        (image,) = await reader.read_usable([body.image], "image")
-        answer = await comparison_answer(
-            services,
-            contestants,
-            image,
-            labels,
-            templates,
-            distractor=body.distractor,
-            mistakes=body.mistakes,
-        )
+        async with open_contestants(services.engine, models, body.engines) as contestants:
+            reader = context.reader(running_engines(contestants))
+            (image,) = await reader.read_usable([body.image], "image")
+            answer = await comparison_answer(
+                services,
+                contestants,
+                image,
+                labels,
+                templates,
+                distractor=body.distractor,
+                mistakes=body.mistakes,
+            )
         return Answer(answer, add_up([column["timings_ms"] for column in answer["columns"]]))
 
     return router

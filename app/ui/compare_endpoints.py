@@ -9,10 +9,10 @@ import gradio as gr
 from app.compare_answers import comparison_answer
 from app.services import Services
 from app.ui.errors import shows_errors
+from app.ui.sent_values import as_flag
 from app.ui.uploads import ENDPOINT_OPTIONS, Upload, as_names, as_text, uploaded_file
-from engines.errors import InvalidInputError
 from engines.factory import ENGINES
-from use_cases.comparison.one_image import get_contestants, read_for
+from use_cases.comparison.one_image import open_contestants, read_for
 from use_cases.zero_shot import check_labels, check_templates, parse_labels
 
 
@@ -54,19 +54,19 @@ def build_compare_endpoints(services: Services) -> None:
                 "sigmoid": _templates("sigmoid_templates", sigmoid_templates),
                 "softmax": _templates("softmax_templates", softmax_templates),
             }
-            if mistakes is not None and not isinstance(mistakes, bool):
-                raise InvalidInputError("The parameter 'mistakes' must be true or false.")
+            with_mistakes = as_flag("mistakes", mistakes)
             names = as_names("models", models) or list(services.models)
-            contestants = await get_contestants(services.engine, names, as_names("engines", engines))
-            return await comparison_answer(
-                services,
-                contestants,
-                await read_for(contestants, path),
-                label_list,
-                templates,
-                distractor=as_text("distractor", distractor),
-                mistakes=bool(mistakes),
-            )
+            named = as_names("engines", engines)
+            async with open_contestants(services.engine, names, named) as contestants:
+                return await comparison_answer(
+                    services,
+                    contestants,
+                    await read_for(contestants, path),
+                    label_list,
+                    templates,
+                    distractor=as_text("distractor", distractor),
+                    mistakes=with_mistakes,
+                )
 
     with gr.Row(visible=False):
         components: list[gr.components.Component] = [

@@ -19,6 +19,10 @@ from use_cases.comparison.engine_quality import held_out_gallery
 CSS = compare_many_cards.CSS + compare_engines_cards.CSS
 _PRIVATE: dict[str, Any] = EVENT_OPTIONS | {"api_visibility": "private"}
 _QUIET = _PRIVATE | {"show_progress": "hidden"}
+_REFUSED = (
+    "Visitors may not measure engines here, since that keeps the server busy for minutes. Who runs it can,"
+    " with python -m app.cli.benchmark, or let them: see SIGLIP_ALLOW_INDEXING."
+)
 
 
 def build(services: Services) -> Linked:
@@ -49,26 +53,40 @@ def build(services: Services) -> Linked:
             info="More make the intervals narrower.",
             min_width=160,
         )
-    with gr.Row(equal_height=False):
+    may_measure = services.gallery_options.may_change
+    with gr.Row(equal_height=False, visible=may_measure) as controls:
         run = gr.Button("Run it here", variant="primary", min_width=140, elem_id="compare-engines-run")
         stop = gr.Button("Stop", min_width=100, elem_id="compare-engines-stop")
+    refused = gr.HTML(
+        compare_engines_cards.render_status([_REFUSED]), css_template=CSS, visible=not may_measure
+    )
+    estimate = gr.HTML(css_template=CSS, elem_id="compare-engines-estimate")
     status = gr.HTML(css_template=CSS, elem_id="compare-engines-status")
+    source = gr.Radio([], label="Numbers", visible=False, elem_id="compare-engines-source")
     plots = build_plots("compare-engines-plots")
     board = gr.HTML(css_template=CSS, elem_id="compare-engines-table")
     downloads = build_downloads()
     with gr.Accordion("Other committed records of this model", open=False):
         others = gr.HTML(css_template=CSS)
-    shown = [plots, board, others, *downloads]
+    shown = [plots, source, board, others, *downloads]
     asked = [model, engines, pictures]
-    running = run.click(handlers.on_run, asked, [status, *shown], show_progress_on=status, **_PRIVATE)
+    # Another model must not be chosen while rows of this one are still to come.
+    locked = run.click(lambda: gr.update(interactive=False), None, model, **_QUIET)
+    running = locked.then(handlers.on_run, asked, [status, *shown], show_progress_on=status, **_PRIVATE)
+    running.then(lambda: gr.update(interactive=True), None, model, **_QUIET)
     stop.click(
-        lambda: compare_engines_cards.render_status(["Stopped; what was measured stays below."]),
+        lambda: (
+            compare_engines_cards.render_status(["Stopped; what was measured stays below."]),
+            gr.update(interactive=True),
+        ),
         None,
-        status,
+        [status, model],
         cancels=[running],
         **_QUIET,
     )
+    source.input(handlers.on_source, [model, source], shown, **_QUIET)
     # Without triggers: when the page is opened, and whenever an input changes.
+    gr.on(None, handlers.on_may_measure, None, [controls, refused], **_QUIET)
     gr.on(None, handlers.on_show, model, shown, **_QUIET)
-    gr.on(None, handlers.on_estimate, asked, status, **_QUIET)
+    gr.on(None, handlers.on_estimate, asked, estimate, **_QUIET)
     return Linked(handlers.on_link, asked)

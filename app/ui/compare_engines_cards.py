@@ -9,7 +9,7 @@ from app.ui.html_parts import escape, render_note
 from engines.factory import ENGINES
 from use_cases.comparison.badge import Badge
 from use_cases.comparison.engine_records import StoredRecord, origin
-from use_cases.comparison.engine_tables import COLUMNS
+from use_cases.comparison.engine_tables import COLUMNS, EngineTable
 from use_cases.comparison.engines import EngineRow
 from use_cases.latency import is_clean
 
@@ -29,16 +29,16 @@ CSS = """
 """
 
 
-def render_engines(rows: Sequence[EngineRow], origin: str, problems: Sequence[str] = ()) -> str:
-    """Return the table of a model's engines below the sentence that says where its numbers are from.
+def render_engines(engines: EngineTable, problems: Sequence[str] = ()) -> str:
+    """Return the table of a model's engines below its title and where its numbers are from.
 
     Args:
-        rows: in the order of the numbers in the chart.
-        origin: a sentence.
+        engines: in the order of the numbers in the chart.
         problems: sentences about what could not be read.
     """
+    rows = engines.rows
     if not rows:
-        return render_note("Nothing is known about this model's engines.", escape(origin))
+        return render_note(f"Nothing is known about the engines of {engines.model}.", escape(engines.origin))
     measured = any(row.tasks for row in rows)
     # What no row has would be a column of dashes.
     names = [
@@ -61,7 +61,8 @@ def render_engines(rows: Sequence[EngineRow], origin: str, problems: Sequence[st
         else ""
     )
     return (
-        f'<div class="compared">{warnings}<p class="origin">{escape(origin)}</p>{note}'
+        f'<div class="compared">{warnings}<h3>{escape(engines.title)}</h3>'
+        f'<p class="origin">{escape(engines.origin)}</p>{note}'
         f"{table(heads, lines, 'Engines')}</div>"
     )
 

@@ -27,6 +27,23 @@ def progress_sentence(plan: EnginePlan, done: int, done_s: float, elapsed_s: flo
     return f"Measuring {names[done]}, {done + 1} of {len(names)}; {elapsed_s:.0f} s so far{left}."
 
 
+def end_sentence(plan: EnginePlan, done: int, elapsed_s: float) -> str:
+    """Say how a measurement ended: when all is done, or before, because it took too long.
+
+    Args:
+        plan: of the measurement.
+        done: engines.
+        elapsed_s: since the start.
+    """
+    total = len(in_order(plan.engines))
+    if done == total:
+        return f"Measured {done} engines in {elapsed_s:.0f} s."
+    return (
+        f"Ended after {elapsed_s:.0f} s, longer than a measurement may take, with {done} of {total} engines;"
+        " choose fewer of them."
+    )
+
+
 async def ticking(rows: AsyncIterator[EngineRow]) -> AsyncGenerator[EngineRow | None, None]:
     """Yield the rows, and None every second in between; whoever ends it ends what computes the next row."""
     following: asyncio.Future[EngineRow] | None = None

@@ -104,6 +104,6 @@ def _build_form(services: Services) -> _Form:
         in_order = gr.Checkbox(
             True,
             label="Text 1 describes image 1, and so on",
-            info="Where there are as many texts as images and no text is a caption.",
+            info="Where there are as many texts as images and not all of them are captions.",
         )
     return _Form(files, pictures, texts, in_order, models, engines)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import gradio as gr
 from gradio import processing_utils
 from gradio.utils import get_upload_folder
 
-from app.ui.uploads import Upload, as_text, uploaded_file
+from app.ui.sent_values import as_uploads, original_name
+from app.ui.uploads import uploaded_file
 from engines.errors import InvalidInputError
 from engines.gallery import gallery
-from use_cases.comparison.many import NamedImage
+from use_cases.comparison.many import MAX_IMAGES
+from use_cases.comparison.pairs import NamedImage
 from use_cases.retrieval.caption_tables import TABLE_SUFFIXES, read_entries
 from use_cases.retrieval.captioned import counted
 
 _TABLES = (".json", *TABLE_SUFFIXES)
 FILE_TYPES = ["image", ".txt", *_TABLES]
 _MAX_CAPTION_BYTES = 20_000
+_MAX_TABLE_BYTES = 5_000_000  # of all tables: COCO's validation captions fit; the worst takes 130 MB parsed
+_MAX_FILES = 4 * MAX_IMAGES  # a caption for each image, and many that are left out
 _MAX_LISTED = 5  # names in a sentence
 FORMATS = ("CSV", "JSON", "Markdown")
 _SUFFIXES = {"CSV": ".csv", "JSON": ".json", "Markdown": ".md"}
@@ -35,11 +39,15 @@ def dropped_images(uploads: Any) -> tuple[list[NamedImage], list[str]]:
         uploads: what gr.File with several files sends.
 
     Raises:
-        InvalidInputError: when an upload or a table cannot be used.
+        InvalidInputError: when an upload or a table cannot be used, or there is too much of them.
     """
-    if uploads is not None and not isinstance(uploads, list):
-        raise InvalidInputError("The files must be a list of uploads.")
-    named = [(_original_name(upload), uploaded_file(upload)) for upload in uploads or []]
+    sent = as_uploads(uploads)
+    if len(sent) > _MAX_FILES:
+        raise InvalidInputError(
+            f"There are {len(sent):,} files; at most {_MAX_FILES} can be dropped at once."
+        )
+    named = [(original_name(upload), uploaded_file(upload)) for upload in sent]
+    _check_tables([path for name, path in named if PurePosixPath(name).suffix.lower() in _TABLES])
     captions: dict[str, str] = {}  # by the image's name, with or without its ending
     for name, path in named:
         suffix = PurePosixPath(name).suffix.lower()
@@ -113,9 +121,11 @@ def _strays(names: Sequence[str]) -> list[str]:
     return [f"{counted(len(names), 'caption')} without an image among the dropped files: {shown}."]
 
 
-def _original_name(upload: Upload) -> str:
-    """Return what a file was called before Gradio made its name safe for a file system."""
-    if not isinstance(upload, dict):
-        raise InvalidInputError("The files must be uploaded first.")
-    given = as_text("orig_name", upload.get("orig_name")) or as_text("path", upload.get("path"))
-    return PurePosixPath(given.replace("\\", "/")).name or "image"
+def _check_tables(tables: Sequence[Path]) -> None:
+    """Refuse tables that are too large to be read at once."""
+    size = sum(table.stat().st_size for table in tables)
+    if size > _MAX_TABLE_BYTES:
+        raise InvalidInputError(
+            f"The caption tables have {size / 1e6:,.1f} MB; at most {_MAX_TABLE_BYTES / 1e6:g} MB are read,"
+            " so drop those of your images alone."
+        )

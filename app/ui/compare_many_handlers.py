@@ -54,9 +54,7 @@ class ManyHandlers:
         pairs += [("engine", each) for each in as_names("engines", engines)]
         link = render_link(make_link(VIEW, pairs), uploaded=bool(dropped))
         for column in comparison.columns:
-            self._services.metrics.stages(
-                await self._services.engine(column.model, column.engine), column.similarity.timings_ms
-            )
+            self._services.metrics.stages(column.pooled, column.similarity.timings_ms)
         return await asyncio.to_thread(_drawn, comparison, strays, link)
 
     def on_link(self, request: gr.Request) -> tuple[Any, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,12 +11,12 @@ from app.services import Services
 from app.ui.compare_mistakes_cards import EMPTY_STATE, render_reports
 from app.ui.compare_one_handlers import not_ready
 from app.ui.compare_pictures import build_picture
-from app.ui.engine_choice import BEST, engine_choices, render_waiting
+from app.ui.engine_choice import BEST, engine_choices
 from app.ui.errors import streams_errors
 from app.ui.uploads import EVENT_OPTIONS, Upload, as_names, as_text, uploaded_file
-from engines.errors import EngineError
+from app.ui.waiting import until_answered
 from use_cases.comparison.mistakes import try_all
-from use_cases.comparison.one_image import get_contestants, read_for
+from use_cases.comparison.one_image import open_contestants, read_for
 from use_cases.zero_shot import check_labels, parse_labels
 
 _PRIVATE: dict[str, Any] = EVENT_OPTIONS | {"api_visibility": "private"}
@@ -36,26 +34,17 @@ class MistakeHandlers:
     @streams_errors
     async def on_run(self, image: Upload, labels: Any, models: Any, engine: Any) -> AsyncIterator[str]:
         """Yield the mistakes as HTML; how long it has waited while engines are loaded."""
-        start_s = time.monotonic()
         names, engine = as_names("models", models), as_text("engine", engine)
         waiting = await not_ready(self._services, names, [engine])
-        answering = asyncio.ensure_future(self._answer(image, as_text("labels", labels), names, engine))
-        try:
-            while waiting and not (await asyncio.wait({answering}, timeout=1))[0]:
-                yield render_waiting(waiting, time.monotonic() - start_s)
-            yield await answering
-        except EngineError:
-            if waiting:
-                yield EMPTY_STATE  # in place of a note that would wait for ever; an older answer stays
-            raise
-        finally:
-            answering.cancel()  # of no effect when it has answered
+        answer = self._answer(image, as_text("labels", labels), names, engine)
+        async for shown in until_answered(answer, waiting, str, EMPTY_STATE):
+            yield shown
 
     async def _answer(self, image: Upload, labels: str, models: list[str], engine: str) -> str:
         with self._services.metrics.request("page", "mistakes"):
             path, checked = uploaded_file(image), check_labels(parse_labels(labels))
-            contestants = await get_contestants(self._services.engine, models, [engine])
-            reports, failed = await try_all(contestants, await read_for(contestants, path), checked, {})
+            async with open_contestants(self._services.engine, models, [engine]) as contestants:
+                reports, failed = await try_all(contestants, await read_for(contestants, path), checked, {})
         return render_reports(reports, {each.model: each.error for each in failed})
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -14,12 +12,12 @@ from app.services import Services
 from app.ui.compare_links import read_link
 from app.ui.compare_one_cards import EMPTY_STATE, render_comparison
 from app.ui.compare_question import VIEW, CompareQuestion, LinkedInputs
-from app.ui.engine_choice import render_waiting
 from app.ui.errors import streams_errors
 from app.ui.uploads import uploaded_file
+from app.ui.waiting import until_answered
 from engines.errors import EngineError, InvalidInputError, UnknownModelError
 from engines.loading import EngineKey
-from use_cases.comparison.one_image import Comparison, get_contestants, read_for
+from use_cases.comparison.one_image import Comparison, open_contestants, read_for
 
 
 async def not_ready(services: Services, models: Sequence[str], engines: Sequence[str]) -> list[EngineKey]:
@@ -50,9 +48,9 @@ async def run_comparison(services: Services, question: CompareQuestion) -> Compa
         EngineError: what is wrong with the question, or with every column.
     """
     path, labels, templates = uploaded_file(question.image), question.label_list, question.templates
-    contestants = await get_contestants(services.engine, question.models, question.engines)
-    image = await read_for(contestants, path)
-    return await compare_for(services, contestants, image, labels, templates, question.distractor)
+    async with open_contestants(services.engine, question.models, question.engines) as contestants:
+        image = await read_for(contestants, path)
+        return await compare_for(services, contestants, image, labels, templates, question.distractor)
 
 
 class CompareOneHandlers:
@@ -64,20 +62,10 @@ class CompareOneHandlers:
     @streams_errors
     async def on_run(self, *values: Any) -> AsyncIterator[str]:
         """Yield the comparison as HTML; how long it has waited while engines are loaded."""
-        start_s = time.monotonic()
         question = CompareQuestion.of(values)
         waiting = await not_ready(self._services, question.models, question.engines)
-        answering = asyncio.ensure_future(self._answer(question))
-        try:
-            while waiting and not (await asyncio.wait({answering}, timeout=1))[0]:
-                yield render_waiting(waiting, time.monotonic() - start_s)
-            yield await answering
-        except EngineError:
-            if waiting:
-                yield EMPTY_STATE  # in place of a note that would wait for ever; an older answer stays
-            raise
-        finally:
-            answering.cancel()  # of no effect when it has answered
+        async for shown in until_answered(self._answer(question), waiting, str, EMPTY_STATE):
+            yield shown
 
     def on_link(self, request: gr.Request) -> tuple[Any, ...]:
         """Return the tabs and the form's values that a link wants, or leave all as it is."""

@@ -8,24 +8,6 @@ const MAX_NAMED = 24;  // rows or columns that have room for their names
 
 let isWaiting = false;  // for the tab to be opened
 
-function loadPlotly() {
-    if (!window.plotlyLoading) {
-        window.plotlyLoading = new Promise((resolve, reject) => {
-            const script = document.createElement("script");
-            const {root, api_prefix} = window.gradio_config;
-            script.src = `${root}${api_prefix}/file=${props.plotly}`;
-            script.onload = resolve;
-            script.onerror = () => reject(new Error("The chart cannot be drawn: its script could not be loaded."));
-            document.head.appendChild(script);
-        });
-    }
-    return window.plotlyLoading;
-}
-
-function colour(name) {
-    return getComputedStyle(document.body).getPropertyValue(name).trim();
-}
-
 function add(parent, tag, attributes = {}) {
     const child = document.createElement(tag);
     Object.assign(child, attributes);

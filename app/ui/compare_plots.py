@@ -1,7 +1,7 @@
 """Charts of the comparison tab as figures for plotly, and the component that draws them.
 
 Figures are plain JSON values: building them with plotly's own classes would import it, which takes longer
-than most answers. The script is that of the installed package, and only who asks for a chart loads it.
+than most answers.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import gradio as gr
-import plotly
 
 from app.ui.html_parts import data_uri, escape
+from app.ui.plotly_html import build_plotly_html
 from use_cases.comparison.calibration import Calibration
 from use_cases.comparison.engines import EngineRow
 from use_cases.comparison.many import ManyColumn, ManyComparison
 from use_cases.comparison.pareto import pareto_front
 from use_cases.labelled.calibration_metrics import NUM_BINS
+from use_cases.retrieval.captioned import counted
 
 Figure: TypeAlias = (
     "dict[str, Any]"  # what compare_plots.js draws: title, note, label, height, traces, layout
 )
 
 _SCRIPT = Path(__file__).with_name("compare_plots.js")
-_PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 _TEMPLATE = '<div class="plots"></div><p class="plots-problem" role="status" hidden></p>'
 # Okabe and Ito's, which colour-blind readers can tell apart; all can be seen on white and on black.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -71,14 +71,7 @@ CSS = """
 
 def build_plots(elem_id: str) -> gr.HTML:
     """Add a place for charts, which shows nothing until its value has figures."""
-    gr.set_static_paths([_PLOTLY])
-    return gr.HTML(
-        html_template=_TEMPLATE,
-        css_template=CSS,
-        js_on_load=_SCRIPT.read_text("utf-8"),
-        plotly=str(_PLOTLY),
-        elem_id=elem_id,
-    )
+    return build_plotly_html(_SCRIPT, html_template=_TEMPLATE, css_template=CSS, elem_id=elem_id)
 
 
 def heatmaps(comparison: ManyComparison) -> dict[str, Any]:
@@ -160,7 +153,10 @@ def _heatmap(comparison: ManyComparison, column: ManyColumn) -> Figure:
     numbered = rows * columns <= _MAX_NUMBERED
     truth = comparison.truth
     pairs = [] if truth is None else list(zip(*truth.nonzero(), strict=True))
-    found = "" if column.found is None else f" Own text first: {column.found:.0%} of the images."
+    found = ""
+    if column.found is not None:
+        known = counted(comparison.num_known, "image")
+        found = f" Own text first: {column.found:.0%} of the {known} with a text of their own."
     return {
         "title": column.name,
         "note": f"Score: {_KINDS[column.score]}.{found}"
@@ -225,8 +221,9 @@ def _curve(name: str, calibration: Calibration, colour: str) -> dict[str, Any]:
 
 
 def escape_ticks(text: str, most: int = 16) -> str:
-    """Return a short form of a text that plotly, which knows some HTML, shows as it stands."""
-    return escape(text if len(text) <= most else f"{text[: most - 1]}…")
+    """Return a short form of a text that plotly shows as it stands; it knows &quot; by its number alone."""
+    escaped = escape(text if len(text) <= most else f"{text[: most - 1]}…")
+    return escaped.replace("&quot;", "&#34;").replace("&#x27;", "&#39;")
 
 
 _KINDS = {

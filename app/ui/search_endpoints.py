@@ -12,6 +12,7 @@ from app.gallery_answers import answer_json, gallery_json
 from app.gallery_search import Found, find_images
 from app.services import Services
 from app.ui.errors import shows_errors
+from app.ui.sent_values import as_flag
 from app.ui.uploads import ENDPOINT_OPTIONS, Upload, as_names, as_text, uploaded_file
 from engines.errors import EngineError, InvalidInputError
 from engines.pool import PooledEngine
@@ -77,10 +78,10 @@ def build_search_endpoints(services: Services) -> None:
                 min_score=_number("min_score", min_score),
                 where=ImageFilter(
                     caption_contains=as_text("caption_contains", caption_contains),
-                    hide_duplicates=_flag("hide_duplicates", hide_duplicates),
+                    hide_duplicates=as_flag("hide_duplicates", hide_duplicates),
                 ),
             )
-            name, shown = as_text("gallery", gallery) or DEMO, _flag("thumbnails", thumbnails)
+            name, shown = as_text("gallery", gallery) or DEMO, as_flag("thumbnails", thumbnails)
             (found,) = await find_images(services, name, pooled, [query])
             return {"gallery": name, "results": _results(found, thumbnails=shown)}
 
@@ -156,9 +157,3 @@ def _whole_number(name: str, value: object) -> int:
     if number != int(number):
         raise InvalidInputError(f"The parameter {name!r} must be a whole number.")
     return int(number)
-
-
-def _flag(name: str, value: object) -> bool:
-    if value is not None and not isinstance(value, bool):
-        raise InvalidInputError(f"The parameter {name!r} must be true or false.")
-    return bool(value)

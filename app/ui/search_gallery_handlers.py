@@ -13,7 +13,8 @@ from app.services import Services
 from app.ui.errors import shows_errors
 from app.ui.html_parts import escape
 from app.ui.search_progress import render_status
-from app.ui.search_uploads import as_uploads, dropped_files, named_folder
+from app.ui.search_uploads import named_folder, store_dropped
+from app.ui.sent_values import as_uploads
 from app.ui.uploads import as_names, as_text
 from engines.errors import InvalidInputError
 from use_cases.retrieval.demo_gallery import DEMO
@@ -65,7 +66,7 @@ class GalleryHandlers:
             raise InvalidInputError(
                 f"Choose at least one of the models {', '.join(self._services.models)} to embed the images."
             )
-        files, files_folder = await asyncio.to_thread(self._files, as_uploads(uploads), folder)
+        files, files_folder = await self._files(as_uploads(uploads), folder)
         job = await self._galleries.add(name, files, chosen, files_folder=files_folder)
         self._services.metrics.index.watch(job)
         names = await asyncio.to_thread(self._galleries.names)
@@ -118,9 +119,11 @@ class GalleryHandlers:
         look_again = running or is_to_come
         return render_status(status), gr.update(active=look_again), gr.update(visible=may_stop)
 
-    def _files(self, uploads: list[Any], folder: str) -> tuple[ImageFiles, Path | None]:
+    async def _files(self, uploads: list[Any], folder: str) -> tuple[ImageFiles, Path | None]:
         if uploads and folder:
             raise InvalidInputError("Drop files or name a folder, one at a time.")
+        options = self._services.gallery_options
         if folder:
-            return named_folder(folder, self._services.gallery_options.folders), None
-        return dropped_files(uploads)
+            return await asyncio.to_thread(named_folder, folder, options.folders), None
+        stored = await store_dropped(options.root, uploads)
+        return stored.files, stored.folder

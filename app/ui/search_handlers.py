@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -11,13 +10,14 @@ import gradio as gr
 
 from app.gallery_search import open_table
 from app.services import Services
-from app.ui.engine_choice import render_qualities, render_waiting
+from app.ui.engine_choice import render_qualities
 from app.ui.errors import shows_errors, streams_errors
 from app.ui.search_cards import EMPTY_STATE, Answer, render_answers
 from app.ui.search_progress import page_sentence
 from app.ui.search_question import IMAGES, SearchQuestion, as_number, event_text
 from app.ui.uploads import as_names, as_text
-from engines.errors import EngineError, InvalidInputError
+from app.ui.waiting import until_answered
+from engines.errors import InvalidInputError
 from engines.pool import PooledEngine
 from engines.preparation.source import SourceImage
 from use_cases.images import read_image
@@ -84,19 +84,14 @@ class SearchHandlers:
         return render_qualities(await self._services.qualities(names or self._services.models, engine))
 
     async def _run(self, question: SearchQuestion, offset: int) -> AsyncIterator[Shown]:
-        start_s = time.monotonic()
         waiting = await self._services.not_ready(*question.chosen)
-        answering = asyncio.ensure_future(self._answer(question, offset))
-        try:
-            while waiting and not (await asyncio.wait({answering}, timeout=1))[0]:
-                yield render_waiting(waiting, time.monotonic() - start_s), *_SAME_PAGES
-            yield await answering
-        except EngineError:
-            if waiting:
-                yield EMPTY_STATE, *_NO_PAGES  # in place of a note that would wait for ever
-            raise
-        finally:
-            answering.cancel()  # of no effect when it has answered
+
+        def note(waited: str) -> Shown:
+            return waited, *_SAME_PAGES
+
+        empty: Shown = EMPTY_STATE, *_NO_PAGES
+        async for shown in until_answered(self._answer(question, offset), waiting, note, empty):
+            yield shown
 
     async def _answer(self, question: SearchQuestion, offset: int) -> Shown:
         with self._services.metrics.request("page", "search"):

@@ -4,24 +4,6 @@
 const thumbnails = new Map();  // by gallery, model and id: promises of data URIs
 let results = null;  // watches what is found
 
-function loadPlotly() {
-    if (!window.plotlyLoading) {
-        window.plotlyLoading = new Promise((resolve, reject) => {
-            const script = document.createElement("script");
-            const {root, api_prefix} = window.gradio_config;
-            script.src = `${root}${api_prefix}/file=${props.plotly}`;
-            script.onload = resolve;
-            script.onerror = () => reject(new Error("The map cannot be drawn: its script could not be loaded."));
-            document.head.appendChild(script);
-        });
-    }
-    return window.plotlyLoading;
-}
-
-function colour(name) {
-    return getComputedStyle(document.body).getPropertyValue(name).trim();
-}
-
 function ranks(model) {
     const cards = document.querySelectorAll(`#search-results section[data-model="${CSS.escape(model)}"] button`);
     return new Map(Array.from(cards, (card) => [card.dataset.id, card.dataset.rank]));

@@ -1,8 +1,4 @@
-"""The map of a gallery: every image a point, hover shows it, a click searches by it.
-
-gr.Plot tells nobody of clicks, so plotly runs in a gr.HTML. Its script is that of the installed package,
-4.5 MB, and only who opens a map loads it.
-"""
+"""The map of a gallery: every image a point, hover shows it, a click searches by it."""
 
 from __future__ import annotations
 
@@ -12,19 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import plotly
 
 from app.gallery_search import open_table
 from app.services import Services
 from app.ui.errors import shows_errors
 from app.ui.html_parts import data_uri
+from app.ui.plotly_html import build_plotly_html
 from app.ui.uploads import as_text
 from engines.errors import EngineError
 from use_cases.retrieval.gallery_map import GalleryMap, GalleryMaps
 from use_cases.retrieval.image_table import ImageTable
 
 _SCRIPT = Path(__file__).with_name("search_map.js")
-_PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 _TEMPLATE = (
     '<div class="map"><div class="plot"></div>'
     '<div class="map-tip" hidden><img alt=""><span></span></div></div><p class="map-note"></p>'
@@ -97,15 +92,9 @@ def build_map(services: Services, handlers: MapHandlers) -> MapPart:
     async def thumbnail(which: Any) -> str:  # Gradio marks the function, which a method does not allow
         return await handlers.thumbnail(which)
 
-    gr.set_static_paths([_PLOTLY])
     with gr.Accordion("Map of the gallery", open=False, elem_id="search-map") as accordion:
         model = gr.Dropdown(list(services.models), value=services.models[0], label="As seen by")
-        html = gr.HTML(
-            html_template=_TEMPLATE,
-            js_on_load=_SCRIPT.read_text("utf-8"),
-            server_functions=[thumbnail],
-            plotly=str(_PLOTLY),
-        )
+        html = build_plotly_html(_SCRIPT, html_template=_TEMPLATE, server_functions=[thumbnail])
     return MapPart(accordion, model, html)
 
 

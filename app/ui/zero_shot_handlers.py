@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from app.services import Services
-from app.ui.engine_choice import render_qualities, render_waiting
+from app.ui.engine_choice import render_qualities
 from app.ui.errors import shows_errors, streams_errors
 from app.ui.result_cards import EMPTY_STATE, render_cards
 from app.ui.uploads import Upload, as_names, as_text, uploaded_file
-from engines.errors import EngineError
+from app.ui.waiting import until_answered
 from engines.pool import PooledEngine
 from use_cases.zero_shot import (
     Classification,
@@ -38,20 +36,11 @@ class ZeroShotHandlers:
         self, image: Upload, labels: str, template: str, models: list[str], engine: str
     ) -> AsyncIterator[str]:
         """Yield the results as HTML; how long it has waited while engines are loaded for the first time."""
-        start_s = time.monotonic()
         models, engine = as_names("models", models), as_text("engine", engine)
         waiting = await self._services.not_ready(models, engine)
-        answering = asyncio.ensure_future(self._answer(image, labels, template, models, engine))
-        try:
-            while waiting and not (await asyncio.wait({answering}, timeout=1))[0]:
-                yield render_waiting(waiting, time.monotonic() - start_s)
-            yield await answering
-        except EngineError:
-            if waiting:
-                yield EMPTY_STATE  # in place of a card that would wait for ever; an older answer stays
-            raise
-        finally:
-            answering.cancel()  # of no effect when it has answered
+        answer = self._answer(image, labels, template, models, engine)
+        async for shown in until_answered(answer, waiting, str, EMPTY_STATE):
+            yield shown
 
     @shows_errors
     async def on_engine(self, models: list[str], engine: str) -> str:

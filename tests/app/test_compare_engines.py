@@ -3,22 +3,28 @@
 import asyncio
 import html.parser
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
 import pytest
 
 from app.services import Services
+from app.ui.compare_engines_boards import COMMITTED, MEASURED
 from app.ui.compare_engines_cards import render_badge, render_engines
 from app.ui.compare_engines_handlers import ALL_PICTURES, EngineHandlers
 from app.ui.compare_plots import engine_plot
 from engines.errors import BackendUnavailableError, InvalidInputError
 from engines.factory import ENGINES
 from engines.models import get_bundled_model
+from tests.app.search_page import page_request
 from tests.fakes import FIGURES, FakePool
 from tests.use_cases.comparison.test_engines import FakeRun, run  # noqa: F401  a fixture
 from use_cases.comparison.badge import Badge
+from use_cases.comparison.engine_records import find_record
+from use_cases.comparison.engine_tables import EngineTable
 from use_cases.comparison.engines import Cosines, EngineRow
+from use_cases.retrieval.galleries import GalleryOptions
 
 pytestmark = pytest.mark.anyio
 MODEL = "siglit-mini"
@@ -67,11 +73,15 @@ async def services(tmp_path, monkeypatch):
 
 
 async def measure(handlers, engines=("onnx-int8-dynamic",), pictures=32):
-    return [shown async for shown in handlers.on_run(MODEL, list(engines), pictures)]
+    return [shown async for shown in handlers.on_run(MODEL, list(engines), pictures, await page_request())]
+
+
+async def estimate(handlers, model=MODEL, pictures=32, **rights):
+    return Page(await handlers.on_estimate(model, [], pictures, await page_request(**rights))).text
 
 
 async def test_a_recorded_model_is_shown_with_its_origin(services):
-    plot, table, others, *downloads = await EngineHandlers(services).on_show(RECORDED)
+    plot, source, table, others, *downloads = await EngineHandlers(services).on_show(RECORDED)
     page = Page(table)
     assert "Committed record towers-" in page.text
     assert "AMD EPYC" in page.text
@@ -83,13 +93,18 @@ async def test_a_recorded_model_is_shown_with_its_origin(services):
     assert "<td>onnx-int8-dynamic</td>" in others
     assert "9ea1fe6" in others
     contents = [Path(update["value"]).read_text("utf-8") for update in downloads]
-    assert "Committed record towers-" in contents[0]
-    assert json.loads(contents[1])["provenance"]["commit"]
-    assert contents[2].startswith("Committed record towers-")
+    assert source["visible"] is False  # there is one source only
+    assert f"{RECORDED},,onnx-fp32," in contents[0]
+    assert f"{RECORDED}. Committed record towers-" in contents[0]
+    kept = json.loads(contents[1])
+    assert (kept["model"], kept["held_out_pictures"]) == (RECORDED, None)
+    assert kept["provenance"]["commit"]
+    assert contents[2].startswith(f"## {RECORDED}\n\n{RECORDED}. Committed record towers-")
+    assert page.text.startswith(RECORDED)  # above the table
 
 
 async def test_a_model_without_numbers_says_what_is_missing(services):
-    plot, table, others, *downloads = await EngineHandlers(services).on_show(MODEL)
+    plot, _, table, others, *downloads = await EngineHandlers(services).on_show(MODEL)
     assert not any(update["visible"] for update in downloads)
     page = Page(table)
     assert "No committed record has times of siglit-mini" in page.text
@@ -111,11 +126,11 @@ async def test_a_damaged_model_says_so_in_place_and_makes_no_toast(services):
 
     services.pool.quality = services.pool.spec = damaged
     handlers = EngineHandlers(services)
-    page = Page((await handlers.on_show(MODEL))[1])
+    page = Page((await handlers.on_show(MODEL))[2])
     assert "The checkpoint is damaged." in page.text
     assert all(each.startswith("not measured") for each in page.badges)
     handlers._probes[MODEL] = (float("inf"), (20.0, 4.0))
-    assert "The checkpoint is damaged." in await handlers.on_estimate(MODEL, [], 32)
+    assert "The checkpoint is damaged." in await estimate(handlers)
 
 
 async def test_a_measurement_shows_each_engine_as_it_is_done_and_stays(services, run):  # noqa: F811
@@ -123,22 +138,76 @@ async def test_a_measurement_shows_each_engine_as_it_is_done_and_stays(services,
     steps = await measure(handlers)
     assert len(steps) == 3  # two engines, and that it is done
     assert "Measuring onnx-int8-dynamic, 2 of 2" in steps[0][0]
-    assert steps[0][4]["visible"] is False  # nothing to download before the end
-    page = Page(steps[1][2])
+    assert steps[1][5]["visible"] is False  # nothing to download before the end
+    page = Page(steps[2][3])
+    assert page.text.startswith(f"{MODEL}, 32 held-out pictures {MODEL} on 32 held-out pictures. Measured on")
     assert "1 onnx-fp32" in page.text
     assert "R@1 text → image" in page.text
     assert [each.split(":")[0] for each in page.badges] == ["passed", "passed"]
-    assert steps[1][4]["visible"] is True
     assert "Measured 2 engines in" in steps[2][0]
+    table, kept, markdown = (Path(update["value"]).read_text("utf-8") for update in steps[2][5:])
+    assert f"\n{MODEL},32,onnx-fp32,passed," in table
+    assert json.loads(kept)["held_out_pictures"] == json.loads(kept)["provenance"]["held_out_pictures"] == 32
+    assert json.loads(kept)["model"] == json.loads(kept)["provenance"]["model"] == MODEL
+    assert markdown.startswith(f"## {MODEL}, 32 held-out pictures\n")
     shown = await handlers.on_show(MODEL)
-    assert Page(shown[1]).text == page.text
-    assert "Measured on" in page.text
+    assert Page(shown[2]).text == page.text
+
+
+async def test_a_measurement_stands_beside_the_committed_record(services, run):  # noqa: F811
+    handlers = EngineHandlers(services, run)
+    record = find_record(handlers._boards._records, RECORDED)
+    row = {**record.content["results"][0], "model": MODEL}
+    committed = replace(record, content={**record.content, "results": [row]})
+    handlers._boards._records.append(committed)
+    steps = await measure(handlers)
+    assert steps[1][2]["visible"] is False  # it could not be come back to before the end
+    assert steps[2][2] == gr.update(choices=[COMMITTED, MEASURED], value=MEASURED, visible=True)
+    for shown in (await handlers.on_show(MODEL), await handlers.on_source(MODEL, COMMITTED)):
+        assert shown[1] == gr.update(choices=[COMMITTED, MEASURED], value=COMMITTED, visible=True)
+        assert f"Committed record {committed.name}" in Page(shown[2]).text
+    assert Page((await handlers.on_source(MODEL, MEASURED))[2]).text == Page(steps[2][3]).text
+
+
+async def test_a_measurement_that_takes_too_long_is_ended_and_what_is_done_stays(services, run):  # noqa: F811
+    steps = await measure(EngineHandlers(services, run, max_run_s=0))
+    assert len(steps) == 2
+    assert "longer than a measurement may take, with 1 of 2 engines" in steps[1][0]
+    assert Page(steps[1][3]).badges[0].startswith("passed")
+
+    async def endless(job, cache_dir):
+        await asyncio.sleep(60)
+
+    handlers = EngineHandlers(services, endless, max_run_s=0)
+    ((status, *others),) = await measure(handlers)
+    assert "with 0 of 2 engines" in status
+    assert others == [gr.skip()] * 7
+    assert not handlers._measuring.locked()
+    assert "not measured on this server yet" in (await handlers.on_show(MODEL))[2]
+
+
+@pytest.mark.parametrize(("may_change", "guarded"), [(False, True), (True, False)])
+async def test_visitors_measure_only_where_they_may_change_galleries(tmp_path, may_change, guarded):
+    options = GalleryOptions(root=tmp_path, may_change=may_change)
+    services = Services(LoadedPool(**{MODEL: get_bundled_model(MODEL)}), (MODEL,), gallery_options=options)
+    handlers, request = EngineHandlers(services, FakeRun()), await page_request(may_change=guarded)
+    with pytest.raises(gr.Error, match="This page may not measure engines"):
+        [shown async for shown in handlers.on_run(MODEL, [], 32, request)]
+    controls, refused = await handlers.on_may_measure(request)
+    assert (controls["visible"], refused["visible"]) == (False, True)
+    assert "Takes about" not in await estimate(handlers, may_change=guarded)
+    await services.close()
+
+
+async def test_where_they_may_the_button_is_shown(services):
+    controls, refused = await EngineHandlers(services).on_may_measure(await page_request())
+    assert (controls["visible"], refused["visible"]) == (True, False)
 
 
 async def test_a_broken_engine_is_badged_as_failed_with_its_number(services, run, monkeypatch):  # noqa: F811
     monkeypatch.setitem(ENGINES, "scrambled", ENGINES["onnx-int8-dynamic"])
     steps = await measure(EngineHandlers(services, run), ["scrambled"])
-    page = Page(steps[1][2])
+    page = Page(steps[2][3])
     assert page.badges[1].startswith("failed: Too far from float32: image cosine")
     assert "(0.995 needed)" in page.badges[1]
     states = {trace["name"] for trace in steps[1][1]["figures"][0]["traces"]}
@@ -176,12 +245,18 @@ async def test_how_long_it_takes_is_said_before(services, tmp_path):
     handlers = EngineHandlers(services, FakeRun())
     services.pool.specs[MODEL] = get_bundled_model(MODEL)
     handlers._probes[MODEL] = (float("inf"), (20.0, 4.0))  # the fake engine knows no ramps
-    said = Page(await handlers.on_estimate(MODEL, [], 32)).text
+    said = await estimate(handlers)
     assert said.startswith("Takes about ")
     assert f"{len(ENGINES)} engines, 32 held-out pictures" in said
-    more = Page(await handlers.on_estimate(MODEL, [], ALL_PICTURES)).text
+    more = await estimate(handlers, pictures=ALL_PICTURES)
     assert int(more.split()[2]) > int(said.split()[2])
-    assert "does not offer" in await handlers.on_estimate(RECORDED, [], 32)
+    assert "does not offer" in await estimate(handlers, RECORDED)
+
+
+async def test_of_a_model_that_is_not_loaded_nothing_is_promised(services):
+    services.pool.is_ready = lambda key: False
+    said = await estimate(EngineHandlers(services, FakeRun()))
+    assert said.startswith(f"How long it takes can be told once {MODEL} is loaded, which it is not now.")
 
 
 @pytest.mark.parametrize(
@@ -189,24 +264,25 @@ async def test_how_long_it_takes_is_said_before(services, tmp_path):
     [
         ((RECORDED, [], 32), "Choose one of the models siglit-mini"),
         ((MODEL, ["other"], 32), "Unknown engine 'other'"),
-        ((MODEL, [], "many"), "must be a whole number"),
-        ((MODEL, [], -1), "must be a whole number"),
+        ((MODEL, [], "many"), "must be 32, 100, or 0 for all"),
+        ((MODEL, [], 1), "must be 32, 100, or 0 for all"),
+        ((MODEL, [], False), "must be 32, 100, or 0 for all"),
     ],
 )
 async def test_mistakes_are_toasts(services, arguments, sentence):
     with pytest.raises(gr.Error, match=sentence):
-        [shown async for shown in EngineHandlers(services, FakeRun()).on_run(*arguments)]
+        await anext(EngineHandlers(services, FakeRun()).on_run(*arguments, await page_request()))
 
 
 def test_reasons_are_escaped_and_stand_in_their_rows():
     error = BackendUnavailableError("It <b>needs</b> ${x}.")
     row = EngineRow(engine="openvino", badge=Badge("not measured", str(error)), reason=str(error))
-    markup = render_engines([row], "Here.")
+    markup = render_engines(EngineTable(MODEL, None, (row,), "Here."))
     assert "<b>" not in markup
     assert "${" not in markup
     assert "It <b>needs</b> ${x}." in Page(markup).text
     assert 'title="&lt;"' in render_badge(Badge("failed", "<"))
-    assert "Nothing is known" in render_engines([], "No record.")
+    assert "Nothing is known" in render_engines(EngineTable(MODEL, None, (), "No record."))
 
 
 def test_a_nan_stays_out_of_the_chart():

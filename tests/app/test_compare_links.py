@@ -11,7 +11,7 @@ from app.services import Services
 from app.ui.compare_engines_handlers import EngineHandlers
 from app.ui.compare_links import make_link, render_link
 from app.ui.compare_many_handlers import ManyHandlers
-from tests.app.search_page import LoadedPool
+from tests.app.search_page import LoadedPool, page_request
 from tests.use_cases.retrieval.pictures import stored_spec
 
 pytestmark = pytest.mark.anyio
@@ -61,7 +61,7 @@ async def test_many_images_are_linked_by_their_names(services):
 async def test_engines_are_linked_with_their_model(services):
     handlers = EngineHandlers(services)
     asked = ("shapes", ["onnx-fp32", "onnx-int4"], 32)
-    link = link_in(await handlers.on_estimate(*asked))
+    link = link_in(await handlers.on_estimate(*asked, await page_request()))
     tabs, views, *form = opened(handlers, link)
     assert (tabs.selected, views.selected) == ("compare", "compare-engines")
     assert tuple(form) == asked

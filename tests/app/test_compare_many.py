@@ -102,6 +102,16 @@ def test_a_table_that_is_none_is_refused_with_one_sentence(drop):
         dropped_images([{"path": "/etc/passwd"}])
 
 
+def test_what_is_too_much_is_refused_before_it_is_read(drop):
+    files = drop(red__png=None, table__json="[")
+    with open(files[1]["path"], "r+b") as table:
+        table.truncate(5_000_001)  # bytes, none of which is JSON
+    with pytest.raises(InvalidInputError, match=r"tables have 5\.0 MB; at most 5 MB"):
+        dropped_images(files)
+    with pytest.raises(InvalidInputError, match="There are 201 files; at most 200"):
+        dropped_images([{"path": "/nowhere/red.png"}] * 201)
+
+
 def test_the_examples_are_pictures_of_the_gallery_with_captions():
     images = gallery_images(EXAMPLE)
     assert len(images) == 12
@@ -119,6 +129,7 @@ async def test_each_model_has_a_heatmap_and_the_best_texts_are_marked(services, 
     ]  # fmt: skip
     first = plots["figures"][0]
     assert first["pairs"] == [[0, 0], [1, 1]]
+    assert "Own text first: 100% of the 2 images with a text of their own." in first["note"]
     assert len(first["scores"]) == len(first["cosines"]) == 2
     assert plots["names"] == ["red.png", "green.png"]
     assert all(each.startswith("data:image/jpeg") for each in plots["images"])
@@ -188,3 +199,7 @@ async def test_results_can_be_downloaded_in_three_formats(services, drop):
 async def test_mistakes_are_toasts(services, changes, sentence):
     with pytest.raises(gr.Error, match=sentence):
         await run(services, **changes)
+
+
+def test_a_quote_in_a_tick_is_one_that_plotly_knows():
+    assert escape_ticks('"it\'s" <b>') == "&#34;it&#39;s&#34; &lt;b&gt;"

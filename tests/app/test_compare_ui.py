@@ -10,6 +10,7 @@ import gradio as gr
 import pytest
 from starlette.requests import Request
 
+from app.compare_answers import comparison_answer
 from app.services import Services
 from app.ui.compare_mistakes import MistakeHandlers
 from app.ui.compare_mistakes_cards import render_reports
@@ -19,11 +20,11 @@ from app.ui.compare_one_handlers import CompareOneHandlers
 from app.ui.compare_pictures import picture_path, shipped_pictures
 from app.ui.compare_question import CompareQuestion, LinkedInputs
 from app.ui.compare_tables import percent
-from engines.errors import BackendUnavailableError
+from engines.errors import BackendUnavailableError, InvalidInputError, OverloadedError
 from tests.fakes import FakePool, fake_spec
 from tests.use_cases.comparison.questions import contestants, picture
 from use_cases.comparison.mistakes import LabelShift, MistakeReport, MistakeResult
-from use_cases.comparison.one_image import compare_image
+from use_cases.comparison.one_image import compare_image, open_contestants
 from use_cases.retrieval.galleries import GalleryOptions
 
 pytestmark = pytest.mark.anyio
@@ -247,3 +248,27 @@ async def test_mistakes_refuse_what_cannot_be_used(services, image):
         await ask(None, "red", list(MODELS), "")
     with pytest.raises(gr.Error, match="No model is chosen"):
         await ask(image, "red", [], "")
+
+
+async def test_mistakes_that_fail_are_listed_and_leave_the_comparison(services, monkeypatch):
+    async def fail(*_):
+        raise OverloadedError("The queue is full.")
+
+    monkeypatch.setattr("use_cases.comparison.mistakes.try_mistakes", fail)
+    async with open_contestants(services.engine, MODELS, []) as chosen:
+        answer = await comparison_answer(
+            services, chosen, picture(), ["red", "blue"], {}, distractor="", mistakes=True
+        )
+    assert [column["model"] for column in answer["columns"]] == list(MODELS)
+    assert answer["mistakes"] == []
+    assert [(each["model"], each["error"]) for each in answer["mistakes_failed"]] == [
+        (model, "The queue is full.") for model in MODELS
+    ]
+
+
+async def test_too_many_labels_for_mistakes_are_refused_before_anything_is_computed(services):
+    async with open_contestants(services.engine, MODELS, []) as chosen:
+        labels = [str(number) for number in range(51)]
+        with pytest.raises(InvalidInputError, match="at most 50"):
+            await comparison_answer(services, chosen, picture(), labels, {}, distractor="", mistakes=True)
+        assert not any(each.pooled.engine.engine.batches for each in chosen)

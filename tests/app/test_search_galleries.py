@@ -1,11 +1,15 @@
 """Galleries of one's own on the page, without a browser: filled, stopped, removed."""
 
+import os
+import zipfile
+from pathlib import Path
+
 import gradio as gr
 import pytest
 
 from app.ui.search_gallery_handlers import GalleryHandlers
 from app.ui.search_progress import render_status
-from app.ui.search_uploads import dropped_files, named_folder
+from app.ui.search_uploads import named_folder, store_dropped
 from engines.errors import InvalidInputError
 from tests.app.search_page import MODELS, Page, begin_to_fill, page_request, search
 from tests.use_cases.retrieval.pictures import RED, save_colours, save_image
@@ -123,13 +127,43 @@ async def test_the_shipped_gallery_and_bad_names_cannot_be_filled(services, uplo
             await GalleryHandlers(services).on_add(name, dropped, "", list(MODELS), allowed)
 
 
-def test_an_archive_comes_alone(upload, tmp_path):
-    (tmp_path / "a.zip").write_bytes(b"PK\x05\x06" + bytes(18))
+async def test_an_archive_comes_alone(upload, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("a.png", b"data")
     archive = upload(tmp_path / "a.zip")
-    files, folder = dropped_files([archive])
-    assert (files.source, folder) == ("zip:a.zip", None)
+    stored = await store_dropped(tmp_path, [archive])
+    assert stored.files.source == "zip:a.zip"
     with pytest.raises(InvalidInputError, match="one zip archive by itself"):
-        dropped_files([archive, archive])
+        await store_dropped(tmp_path, [archive, archive])
+    Path(archive["path"]).unlink()  # as Gradio does after a while
+    assert [file.read() for file in stored.files] == [b"data"]
+
+
+async def test_dropped_files_are_removed_after_the_job_and_when_they_cannot_be_used(
+    services, upload, allowed, tmp_path
+):
+    handlers, root = GalleryHandlers(services), services.gallery_options.root
+    dropped = [upload(save_image(tmp_path / "r.png", RED))]
+    await handlers.on_add("new", dropped, "", list(MODELS), allowed)
+    assert len(list(root.glob(".uploads/*"))) == 1
+    await (await services.galleries.status("new")).job.wait()
+    assert not list(root.glob(".uploads/*"))
+    (tmp_path / "a.zip").write_text("no archive")
+    for name, sent, sentence in (
+        ("other", [upload(tmp_path / "a.zip")], "zip archive"),
+        ("demo", dropped, "shipped"),
+    ):
+        with pytest.raises(gr.Error, match=sentence):
+            await handlers.on_add(name, sent, "", list(MODELS), allowed)
+    assert not list(root.glob(".uploads/*"))
+
+
+async def test_what_a_killed_server_left_is_swept_by_the_page_as_well(upload, tmp_path):
+    left = tmp_path / ".uploads" / "left"
+    left.mkdir(parents=True)
+    os.utime(left, (0, 0))
+    stored = await store_dropped(tmp_path, [upload(save_image(tmp_path / "r.png", RED))])
+    assert list((tmp_path / ".uploads").iterdir()) == [stored.folder]
 
 
 def test_only_allowed_folders_can_be_named(tmp_path):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -32,21 +32,42 @@ _NUMBER_FIELDS = (
 )
 
 
-def engines_csv(rows: Sequence[EngineRow], origin: str) -> str:
+@dataclass(frozen=True, slots=True)
+class EngineTable:
+    """The engines of one model."""
+
+    model: str
+    num_pictures: int | None  # held-out ones that the tasks are of; None where no task was measured
+    rows: tuple[EngineRow, ...]
+    origin: str  # one sentence: what was measured where
+
+    @property
+    def title(self) -> str:
+        """Return the model, and on how many held-out pictures its engines were measured."""
+        return (
+            self.model
+            if self.num_pictures is None
+            else f"{self.model}, {self.num_pictures} held-out pictures"
+        )
+
+
+def engines_csv(table: EngineTable) -> str:
     """Return a line for each engine, its origin in the last column; empty cells were not measured."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     parts = [f"{task}{suffix}" for task in TASKS for suffix in ("", "_change", "_change_low", "_change_high")]
     writer.writerow(
         [
-            *("engine", "badge", "badge_sentence"),
+            *("model", "held_out_pictures", "engine", "badge", "badge_sentence"),
             *(f"cosine_{name}" for name in _COSINE_FIELDS),
             *(*_NUMBER_FIELDS, *parts, "reason", "origin"),
         ]
     )
-    for row in rows:
+    for row in table.rows:
         writer.writerow(
             [
+                table.model,
+                _or_empty(table.num_pictures),
                 row.engine,
                 row.badge.state,
                 row.badge.sentence,
@@ -54,15 +75,20 @@ def engines_csv(rows: Sequence[EngineRow], origin: str) -> str:
                 *(_or_empty(getattr(row, name)) for name in _NUMBER_FIELDS),
                 *(value for task in TASKS for value in _task_values(row, task)),
                 row.reason or "",
-                origin,
+                table.origin,
             ]
         )
     return stream.getvalue()
 
 
-def engines_json(rows: Sequence[EngineRow], provenance: Mapping[str, Any]) -> str:
+def engines_json(table: EngineTable, provenance: Mapping[str, Any]) -> str:
     """Return the rows, and the record or the facts about the machine that they are from."""
-    content = {"provenance": dict(provenance), "engines": [row_facts(row) for row in rows]}
+    content = {
+        "model": table.model,
+        "held_out_pictures": table.num_pictures,
+        "provenance": dict(provenance),
+        "engines": [row_facts(row) for row in table.rows],
+    }
     return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
@@ -76,13 +102,20 @@ def row_facts(row: EngineRow) -> dict[str, Any]:
     return facts
 
 
-def engines_markdown(rows: Sequence[EngineRow], origin: str) -> str:
-    """Return the table of all engines, below the sentence that says where the numbers are from."""
-    lines = [origin, "", f"| engine | {' | '.join(COLUMNS)} |", f"|---|{'---:|' * len(COLUMNS)}"]
-    for row in rows:
+def engines_markdown(table: EngineTable) -> str:
+    """Return the table of all engines, below its title and where the numbers are from."""
+    lines = [
+        f"## {table.title}",
+        "",
+        table.origin,
+        "",
+        f"| engine | {' | '.join(COLUMNS)} |",
+        f"|---|{'---:|' * len(COLUMNS)}",
+    ]
+    for row in table.rows:
         cells = [column(row) for column in COLUMNS.values()]
         lines.append(f"| `{row.engine}` | {' | '.join(cells)} |")
-    reasons = [f"`{row.engine}`: {row.reason}" for row in rows if row.reason]
+    reasons = [f"`{row.engine}`: {row.reason}" for row in table.rows if row.reason]
     return "\n".join([*lines, *(line for reason in reasons for line in ("", reason))]) + "\n"
 
 

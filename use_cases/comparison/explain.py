@@ -8,7 +8,7 @@ from itertools import combinations
 from use_cases.comparison.columns import Column, ComparedLabel, own_score
 
 _FITS = 0.5  # a sigmoid at or above it says "rather yes than no"
-_NEAR_TIE = 0.05  # between the two best softmax shares
+_NEAR_TIE = 0.9  # of the best softmax share, which the next one reaches
 _SHOWN_CHARS = 40  # of a label
 
 
@@ -121,7 +121,7 @@ def _ties(first: Column, second: Column) -> list[str]:
     ties = []
     for column in (first, second):
         best, next_best = column.labels[:2]
-        if best.softmax - next_best.softmax < _NEAR_TIE:
+        if next_best.softmax >= _NEAR_TIE * best.softmax:
             ties.append(
                 f"with {column_name(column, (first, second))} it is nearly a tie,"
                 f" {_quoted(best.label)} and {_quoted(next_best.label)} are"

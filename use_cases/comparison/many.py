@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -17,6 +17,7 @@ from engines.preparation.source import SourceImage
 from engines.quality import Quality
 from use_cases.comparison.agreement import PairAgreement, agreement
 from use_cases.comparison.calibration import Calibration, calibrate
+from use_cases.comparison.pairs import NamedImage, is_in_order, own_texts, pair_notes
 from use_cases.images import PixelBudget, read_image
 from use_cases.labelled.metrics import Truth
 from use_cases.retrieval.thumbnails import encode_thumbnail, shrink
@@ -25,15 +26,6 @@ from use_cases.zero_shot import MAX_LABEL_CHARS, min_image_side
 
 MAX_IMAGES, MAX_TEXTS, MAX_COLUMNS = 50, 200, 6
 OpenEngine: TypeAlias = Callable[[str, str], Awaitable[PooledEngine]]  # of a model and an engine's name
-
-
-@dataclass(frozen=True, slots=True)
-class NamedImage:
-    """An image file, as people call it, and what describes it."""
-
-    name: str
-    path: Path
-    caption: str = ""  # none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +42,30 @@ class ManyQuestion:
 class ManyColumn:
     """One model on one engine."""
 
-    model: str
-    engine: str
-    quality: Quality | None  # of a quantized engine: how close it is to float32, if that was measured
-    score: str  # "sigmoid" or "softmax"
+    pooled: PooledEngine  # that answered; it may be unloaded by now
     similarity: Similarity
     found: float | None  # share of images whose best text is their own; of those that have one
     calibration: Calibration | None
+
+    @property
+    def model(self) -> str:
+        """Return the model's name."""
+        return self.pooled.engine.spec.name
+
+    @property
+    def engine(self) -> str:
+        """Return the engine's name."""
+        return self.pooled.engine.engine.name
+
+    @property
+    def quality(self) -> Quality | None:
+        """Return how close a quantized engine is to float32, if that was measured."""
+        return self.pooled.quality
+
+    @property
+    def score(self) -> str:
+        """Return "sigmoid" or "softmax"."""
+        return self.pooled.engine.spec.score
 
     @property
     def name(self) -> str:
@@ -78,11 +87,17 @@ class ManyComparison:
     failures: dict[str, str]  # columns without an answer, and why
     notes: tuple[str, ...]
 
+    @property
+    def num_known(self) -> int:
+        """Return how many images have a text of their own: those that accuracy and calibration are of."""
+        return 0 if self.truth is None else int(self.truth.any(axis=1).sum())
+
 
 async def compare_many(question: ManyQuestion, open_engine: OpenEngine) -> ManyComparison:
     """Score every text for every image with one column after the other.
 
-    An image that cannot be read and a column that fails are left out and named with their reason.
+    An image that cannot be read and a column that fails are left out and named with their reason. No engine
+    is unloaded before all have answered.
 
     Raises:
         InvalidInputError: when there are no or too many images, texts or columns, no image can be read, or no
@@ -91,14 +106,23 @@ async def compare_many(question: ManyQuestion, open_engine: OpenEngine) -> ManyC
     _check(question)
     failures: dict[str, str] = {}
     opened: list[PooledEngine] = []
-    for model, engine in question.columns:
-        try:
-            opened.append(await open_engine(model, engine))
-        except EngineError as error:
-            failures[_column_name(model, engine)] = str(error)
-    opened = _without_repetitions(opened)
-    if not opened:
-        raise InvalidInputError(f"No model can answer: {' '.join(failures.values())}")
+    with ExitStack() as keeping:
+        for model, engine in question.columns:
+            try:
+                opened.append(await open_engine(model, engine))
+            except EngineError as error:
+                failures[_column_name(model, engine)] = str(error)
+            else:
+                keeping.enter_context(opened[-1].engine.keeping())
+        if not opened:
+            raise InvalidInputError(f"No model can answer: {' '.join(failures.values())}")
+        return await _compare(question, _without_repetitions(opened), failures)
+
+
+async def _compare(
+    question: ManyQuestion, opened: Sequence[PooledEngine], failures: dict[str, str]
+) -> ManyComparison:
+    """Ask engines that are kept; to the failures are added those that fail."""
     sources, unreadable = await _read(question.images, opened)
     images = tuple(image for place, image in enumerate(question.images) if place in sources)
     texts = question.texts or tuple(dict.fromkeys(image.caption for image in images if image.caption))
@@ -107,9 +131,12 @@ async def compare_many(question: ManyQuestion, open_engine: OpenEngine) -> ManyC
             "There are no texts; type some, one a line, or add text files with captions, such as photo.txt"
             " for photo.jpg."
         )
-    truth = own_texts(question.images, texts, in_order=question.in_order)
+    in_order = is_in_order(question.images, texts, in_order=question.in_order)
+    truth = own_texts(question.images, texts, in_order=in_order)
     if truth is not None:
         truth = truth[list(sources)]
+        if not truth.any():  # the images that texts describe are those that cannot be read
+            truth = None
     columns: list[ManyColumn] = []
     for pooled in opened:
         try:
@@ -128,21 +155,8 @@ async def compare_many(question: ManyQuestion, open_engine: OpenEngine) -> ManyC
         },
         unreadable=unreadable,
         failures=failures,
-        notes=tuple(_notes(question, images, truth)),
+        notes=tuple(pair_notes(truth, in_order=in_order)),
     )
-
-
-def own_texts(images: Sequence[NamedImage], texts: Sequence[str], *, in_order: bool) -> Truth | None:
-    """Return which texts describe which images, [n_images, n_texts]; None when nothing is known.
-
-    A text that is an image's caption describes it. Where no text is any image's caption and there are as
-    many of both, text i describes image i, if that is wanted.
-    """
-    captions = np.array([image.caption for image in images], object)
-    truth: Truth = (captions[:, None] == np.array(texts, object)[None, :]) & (captions != "")[:, None]
-    if truth.any():
-        return truth
-    return np.eye(len(images), dtype=np.bool_) if in_order and len(images) == len(texts) else None
 
 
 def _check(question: ManyQuestion) -> None:
@@ -201,35 +215,14 @@ def _thumbnails(sources: Sequence[SourceImage]) -> list[bytes]:
 
 
 def _column(pooled: PooledEngine, similarity: Similarity, truth: Truth | None) -> ManyColumn:
-    spec = pooled.engine.spec
     found = None
     if truth is not None:
         known = truth.any(axis=1)
         best = similarity.cosines.argmax(axis=1)
         found = float(truth[np.arange(len(best)), best][known].mean())
     return ManyColumn(
-        model=spec.name,
-        engine=pooled.engine.engine.name,
-        quality=pooled.quality,
-        score=spec.score,
+        pooled=pooled,
         similarity=similarity,
         found=found,
-        calibration=None if truth is None else calibrate(similarity.logits, truth, spec.score),
+        calibration=None if truth is None else calibrate(similarity.logits, truth, pooled.engine.spec.score),
     )
-
-
-def _notes(question: ManyQuestion, images: Sequence[NamedImage], truth: Truth | None) -> list[str]:
-    without = sum(not image.caption for image in images)
-    if truth is None:
-        return [
-            "It is not known which text describes which image, so nothing is marked as matched, and accuracy"
-            " and calibration cannot be told: add captions, or as many texts as images, in their order."
-        ]
-    if question.texts and not any(image.caption in question.texts for image in images if image.caption):
-        return ["Text 1 is taken to describe image 1, text 2 image 2, and so on."]
-    if without:
-        return [
-            f"{without} of {len(images)} images have no caption: they count neither for accuracy nor for"
-            " calibration."
-        ]
-    return []

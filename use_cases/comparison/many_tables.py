@@ -10,21 +10,22 @@ from dataclasses import asdict
 from typing import Any
 
 from use_cases.comparison.many import ManyColumn, ManyComparison
+from use_cases.comparison.markdown import head, plain, row
 
 _CSV_HEAD = ("model", "engine", "image", "text", "own", "score_kind", "score", "cosine")
 
 
 def many_csv(comparison: ManyComparison) -> str:
-    """Return a line for each column, image and text; "own" is empty where that is not known."""
+    """Return a line for each column, image and text; "own" is empty for images whose text is not known."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_CSV_HEAD)
-    truth = comparison.truth
+    owns = _own(comparison)
     for column in comparison.columns:
         scores, cosines = column.similarity.scores.tolist(), column.similarity.cosines.tolist()
-        for i, image in enumerate(comparison.images):
+        for i, (image, own_row) in enumerate(zip(comparison.images, owns, strict=True)):
             for j, text in enumerate(comparison.texts):
-                own = "" if truth is None else int(truth[i, j])
+                own = "" if own_row is None else int(own_row[j])
                 cell = (column.score, f"{scores[i][j]:.6g}", f"{cosines[i][j]:.6g}")
                 writer.writerow((column.model, column.engine, image.name, text, own, *cell))
     return stream.getvalue()
@@ -32,6 +33,8 @@ def many_csv(comparison: ManyComparison) -> str:
 
 def many_json(comparison: ManyComparison, provenance: Mapping[str, Any]) -> str:
     """Return everything but pictures; matrices are rows of images and columns of texts.
+
+    A row of "own" is null for an image whose text is not known.
 
     Args:
         comparison: to keep.
@@ -41,7 +44,8 @@ def many_json(comparison: ManyComparison, provenance: Mapping[str, Any]) -> str:
         "provenance": dict(provenance),
         "images": [{"name": image.name, "caption": image.caption} for image in comparison.images],
         "texts": list(comparison.texts),
-        "own": None if comparison.truth is None else comparison.truth.tolist(),
+        "own": None if comparison.truth is None else _own(comparison),
+        "images_with_own_text": comparison.num_known,
         "columns": [_column_facts(column) for column in comparison.columns],
         "agreements": [
             {"first": comparison.columns[i].name, "second": comparison.columns[j].name, **asdict(each)}
@@ -62,18 +66,18 @@ def many_markdown(comparison: ManyComparison, origin: str) -> str:
         origin: one sentence that says where and when it was computed.
     """
     names = [column.name for column in comparison.columns]
-    lines = [origin, "", *_table_head(["image", *names])]
+    lines = [origin, "", *head(["image", *names])]
     for i, image in enumerate(comparison.images):
-        lines.append(_row([image.name, *(_best(comparison, column, i) for column in comparison.columns)]))
-    lines += ["", *_table_head(["column", "own text first", "expected calibration error", "predictions"])]
-    lines += [_row([column.name, *summary_cells(column)]) for column in comparison.columns]
+        lines.append(row([image.name, *(_best(comparison, column, i) for column in comparison.columns)]))
+    lines += ["", *head(["column", "own text first", "expected calibration error", "predictions"])]
+    lines += [row([column.name, *summary_cells(column)]) for column in comparison.columns]
     if comparison.agreements:
-        lines += ["", *_table_head(["columns", *AGREEMENT_TITLES])]
+        lines += ["", *head(["columns", *AGREEMENT_TITLES])]
     for (i, j), each in comparison.agreements.items():
-        lines.append(_row([f"{names[i]} and {names[j]}", *agreement_cells(asdict(each))]))
+        lines.append(row([f"{names[i]} and {names[j]}", *agreement_cells(asdict(each))]))
     for name, reason in {**comparison.failures, **comparison.unreadable}.items():
-        lines += ["", f"{_plain(name)}: {_plain(reason)}"]
-    return "\n".join([*lines, "", *map(_plain, comparison.notes)]).rstrip() + "\n"
+        lines += ["", f"{plain(name)}: {plain(reason)}"]
+    return "\n".join([*lines, "", *map(plain, comparison.notes)]).rstrip() + "\n"
 
 
 AGREEMENT_TITLES = ("Spearman", "Kendall", "same best text", "same best image")
@@ -96,6 +100,13 @@ def summary_cells(column: ManyColumn) -> list[str]:
 
 
 _CORRELATIONS = ("spearman", "kendall")
+
+
+def _own(comparison: ManyComparison) -> list[list[bool] | None]:
+    """Return for each image which texts are its own; None where that is not known."""
+    if comparison.truth is None:
+        return [None] * len(comparison.images)
+    return [row.tolist() if row.any() else None for row in comparison.truth]
 
 
 def _column_facts(column: ManyColumn) -> dict[str, Any]:
@@ -122,18 +133,3 @@ def _best(comparison: ManyComparison, column: ManyColumn, image: int) -> str:
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.0%}"
-
-
-def _table_head(titles: list[str]) -> list[str]:
-    return [_row(titles), f"|{'---|' * len(titles)}"]
-
-
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(map(_plain, cells))} |"
-
-
-def _plain(text: str) -> str:
-    """Return a text that stays in its cell and is no markup."""
-    for mark in "\\|<*_`[":
-        text = text.replace(mark, f"\\{mark}")
-    return " ".join(text.split())

@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from engines.base import Embeddings, Pixels, Tokens
 from engines.errors import EngineError, InferenceError, InvalidInputError
 from engines.pool import PooledEngine
 from engines.preparation.source import SourceImage
-from engines.worker.batched_engine import BatchedEngine
 from use_cases.comparison.columns import FailedColumn, ModelScores, TemplatesByScore, score_labels
 from use_cases.comparison.one_image import Contestant
+from use_cases.comparison.prepared import embed_prepared
 from use_cases.comparison.wrong_images import wrong_images
 from use_cases.comparison.wrong_scores import wrong_scores
 from use_cases.comparison.wrong_texts import wrong_texts
@@ -115,11 +114,20 @@ async def try_all(
     image: SourceImage,
     labels: Sequence[str],
     templates: TemplatesByScore,
+    *,
+    may_all_fail: bool = False,
 ) -> tuple[list[MistakeReport], list[FailedColumn]]:
     """Make every mistake with every contestant; return those that failed beside the reports.
 
+    Args:
+        contestants: as `open_contestants` yields them.
+        image: of the request.
+        labels: the classes, as texts.
+        templates: prompt templates by kind of score; the model's own where there are none.
+        may_all_fail: return no reports where no contestant answers, in place of raising.
+
     Raises:
-        InvalidInputError: when labels, templates or the image cannot be used.
+        InvalidInputError: when labels or templates cannot be used.
         EngineError: the first contestant's, when none answers.
     """
     labels = check_mistakes(labels)
@@ -135,34 +143,9 @@ async def try_all(
         except EngineError as error:
             errors.append(error)
             failed.append(FailedColumn(model, engine, str(error)))
-    if errors and not reports:
+    if errors and not reports and not may_all_fail:
         raise errors[0]
     return reports, failed
-
-
-async def embed_prepared(
-    engine: BatchedEngine, pixels: Sequence[Pixels] = (), tokens: Sequence[Tokens] = ()
-) -> tuple[Embeddings, Embeddings]:
-    """Embed what is prepared already, past the cache, which must never hold a wrong embedding.
-
-    Texts go through the lane of the background, whose calls the texts of requests do not share: a call
-    pads its texts to the longest, which would undo a wrong length.
-
-    Returns:
-        Of the pixels [n, dim] and of the tokens [m, dim].
-
-    Raises:
-        OverloadedError: when the queue is full.
-        InferenceError: when the engine failed, or cannot take such input.
-        EngineClosedError: when it is not running.
-    """
-    images = await engine.images.submit(pixels)
-    texts = await engine.texts.submit(tokens, background=True)
-    empty = np.empty((0, engine.spec.dim), np.float32)
-    return (
-        np.stack([row.value for row in images]) if images else empty,
-        np.stack([row.value for row in texts]) if texts else empty,
-    )
 
 
 class _Maker:

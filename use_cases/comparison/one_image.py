@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -50,10 +51,14 @@ class Comparison:
     template_spreads: tuple[TemplateSpread, ...]  # one a column; none for more than MAX_SPREAD_LABELS labels
 
 
-async def get_contestants(get: GetEngine, models: Sequence[str], engines: Sequence[str]) -> list[Contestant]:
-    """Return every model on every engine, each pair once, loading what is not loaded yet.
+@asynccontextmanager
+async def open_contestants(
+    get: GetEngine, models: Sequence[str], engines: Sequence[str]
+) -> AsyncIterator[list[Contestant]]:
+    """Yield every model on every engine, each pair once, loading what is not loaded yet.
 
-    What keeps one from running is its result, so that the others can answer.
+    What keeps one from running is its result, so that the others can answer. Those that run are not
+    unloaded during the block.
 
     Args:
         get: returns a running engine.
@@ -70,16 +75,18 @@ async def get_contestants(get: GetEngine, models: Sequence[str], engines: Sequen
             f"That makes {len(pairs)} columns; at most {MAX_COLUMNS} are compared, so choose fewer engines."
         )
     contestants: dict[tuple[str, str], Contestant] = {}
-    for model, engine in pairs:
-        try:
-            pooled = await get(model, engine)
-        except UnknownModelError:
-            raise
-        except EngineError as error:
-            contestants[model, engine] = Contestant(model, engine, error)
-        else:  # a model's best engine may be among the named ones
-            contestants.setdefault((model, pooled.engine.engine.name), Contestant(model, engine, pooled))
-    return list(contestants.values())
+    with ExitStack() as keeping:
+        for model, engine in pairs:
+            try:
+                pooled = await get(model, engine)
+            except UnknownModelError:
+                raise
+            except EngineError as error:
+                contestants[model, engine] = Contestant(model, engine, error)
+            else:  # a model's best engine may be among the named ones
+                keeping.enter_context(pooled.engine.keeping())
+                contestants.setdefault((model, pooled.engine.engine.name), Contestant(model, engine, pooled))
+        yield list(contestants.values())
 
 
 def running_engines(contestants: Sequence[Contestant]) -> list[PooledEngine]:
@@ -116,7 +123,7 @@ async def compare_image(
     """Score every label for one image with every contestant; those that fail are listed with their reason.
 
     Args:
-        contestants: as `get_contestants` returns them.
+        contestants: as `open_contestants` yields them.
         image: decoded unless its embedding is known.
         labels: the classes, as texts.
         templates: prompt templates by kind of score; the model's own where there are none.

@@ -10,10 +10,10 @@ from dataclasses import asdict
 
 from use_cases.comparison.columns import Column, ComparedLabel
 from use_cases.comparison.explain import column_name
+from use_cases.comparison.markdown import head, plain, row
 from use_cases.comparison.one_image import Comparison
 
 _CSV_HEAD = ("model", "engine", "label", "rank", "sigmoid", "softmax", "cosine", "logit")
-_MARKS = "\\|<*_`["  # that Markdown would take for more than letters
 
 
 def comparison_csv(comparison: Comparison) -> str:
@@ -39,11 +39,11 @@ def comparison_markdown(comparison: Comparison) -> str:
     columns = comparison.columns
     titles = ["label", *(f"{column_name(each, columns)} ({each.score})" for each in columns)]
     by_label = [{each.label: each for each in column.labels} for column in columns]
-    lines = [_plain(comparison.explanation), "", _row(titles), f"|{'---|' * len(titles)}"]
-    lines += [_row([label, *(_cell(found[label]) for found in by_label)]) for label in display_order(columns)]
-    lines += [_row(["(none of these)", *(_none_of_these(column) for column in columns)])]
+    lines = [plain(comparison.explanation), "", *head(titles)]
+    lines += [row([label, *(_cell(found[label]) for found in by_label)]) for label in display_order(columns)]
+    lines += [row(["(none of these)", *(_none_of_these(column) for column in columns)])]
     for failed in comparison.failed:
-        lines += ["", _plain(f"{failed.model} on {failed.engine or 'its best engine'}: {failed.error}")]
+        lines += ["", plain(f"{failed.model} on {failed.engine or 'its best engine'}: {failed.error}")]
     return "\n".join(lines) + "\n"
 
 
@@ -70,14 +70,3 @@ def _cell(label: ComparedLabel) -> str:
 
 def _none_of_these(column: Column) -> str:
     return "cannot say" if column.none_of_these is None else f"sigmoid {column.none_of_these:.1%}"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(map(_plain, cells))} |"
-
-
-def _plain(text: str) -> str:
-    """Return a text that stays in its cell and is no markup."""
-    for mark in _MARKS:
-        text = text.replace(mark, f"\\{mark}")
-    return " ".join(text.split())

@@ -8,7 +8,7 @@ from engines.errors import BackendUnavailableError
 from engines.preparation.source import SourceImage
 from tests.fakes import FakePool, fake_spec
 from use_cases.comparison.columns import Column, ComparedLabel
-from use_cases.comparison.one_image import get_contestants
+from use_cases.comparison.one_image import open_contestants
 
 SIGMOID, SOFTMAX = fake_spec("sig"), fake_spec("clip", score="softmax")
 
@@ -39,6 +39,7 @@ async def contestants(*broken, engines=("",), **specs):
         return await pool.get(model, engine)
 
     try:
-        yield await get_contestants(get, list(pool.specs), engines)
+        async with open_contestants(get, list(pool.specs), engines) as chosen:
+            yield chosen
     finally:
         await pool.close()

@@ -37,6 +37,7 @@ from use_cases.comparison.engine_records import (
     recorded_rows,
 )
 from use_cases.comparison.engine_tables import (
+    EngineTable,
     engines_csv,
     engines_json,
     engines_markdown,
@@ -172,6 +173,8 @@ async def test_an_engine_that_cannot_run_here_is_a_row_with_its_reason(run, tmp_
 
 
 async def test_without_stored_vectors_there_is_no_verdict(run, tmp_path, monkeypatch):
+    judged = (await measured(run, tmp_path))["onnx-fp32"]
+
     def fail(spec, cache_dir):
         raise InferenceError("It cannot be exported.")
 
@@ -180,7 +183,8 @@ async def test_without_stored_vectors_there_is_no_verdict(run, tmp_path, monkeyp
     assert row.badge.state == "not measured"
     assert "It cannot be exported." in row.badge.sentence
     assert row.cosines is None
-    assert row.tasks["zero_shot"].value >= 0  # that is known all the same
+    assert row.tasks == judged.tasks  # that is known all the same
+    assert row.tasks["text_to_image"].value > 0.5
 
 
 def test_more_pictures_and_engines_take_longer():
@@ -231,19 +235,22 @@ def test_a_record_that_is_none_is_a_sentence(tmp_path):
 
 
 async def test_the_files_to_keep_name_their_origin(run, tmp_path):
-    rows = list((await measured(run, tmp_path, "missing", "onnx-int8-dynamic")).values())
-    table = list(csv.DictReader(io.StringIO(engines_csv(rows, "Measured here."))))
+    rows = tuple((await measured(run, tmp_path, "missing", "onnx-int8-dynamic")).values())
+    asked = EngineTable(MODEL, 40, rows, "Measured here.")
+    table = list(csv.DictReader(io.StringIO(engines_csv(asked))))
     assert [row["engine"] for row in table] == ["onnx-fp32", "missing", "onnx-int8-dynamic"]
     assert table[2]["origin"] == "Measured here."
+    assert {(row["model"], row["held_out_pictures"]) for row in table} == {(MODEL, "40")}
     assert table[1]["image_ms"] == ""
     assert float(table[2]["zero_shot_change"]) == pytest.approx(rows[2].changes["zero_shot"].value)
-    content = json.loads(engines_json(rows, {"commit": "abc"}))
+    content = json.loads(engines_json(asked, {"commit": "abc"}))
+    assert (content["model"], content["held_out_pictures"]) == (MODEL, 40)
     assert (
         content["engines"][2]["changes"]["zero_shot"]["low"]
         <= content["engines"][2]["changes"]["zero_shot"]["high"]
     )
-    page = engines_markdown(rows, "Measured here.")
-    assert page.startswith("Measured here.\n\n| engine |")
+    page = engines_markdown(asked)
+    assert page.startswith(f"## {MODEL}, 40 held-out pictures\n\nMeasured here.\n\n| engine |")
     assert "`missing`: The engine missing needs the package nothing." in page
 
 

@@ -38,6 +38,15 @@ def test_a_near_tie_is_called_one():
     assert "with sig it is nearly a tie, “cat” and “dog” are 0.0100 of a cosine apart" in sentence
 
 
+def test_small_shares_are_a_tie_by_their_ratio_alone():
+    far = [("cat", 0.9, 0.03, 0.31), ("dog", 0.1, 0.01, 0.2), ("bird", 0, 0.005, 0)]  # of very many labels
+    near = [("cat", 0.9, 0.03, 0.31), ("dog", 0.9, 0.028, 0.309), ("bird", 0, 0.005, 0)]
+    assert "tie" not in explain([sig(*far), CLIP])
+    assert "with sig it is nearly a tie, “cat” and “dog” are 0.0010 of a cosine apart" in explain(
+        [sig(*near), CLIP]
+    )
+
+
 def test_two_engines_of_one_model_differ_by_their_number_formats():
     one = sig(("cat", 0.9, 0.9, 0.4), ("dog", 0.1, 0.1, 0.1))
     two = sig(("cat", 0.9, 0.9, 0.398), ("dog", 0.1, 0.1, 0.101), engine="onnx-int4")

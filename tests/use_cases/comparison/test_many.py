@@ -11,11 +11,10 @@ from tests.use_cases.retrieval.pictures import colour_engine, save_colours, stor
 from use_cases.comparison.many import (
     MAX_IMAGES,
     ManyQuestion,
-    NamedImage,
     compare_many,
-    own_texts,
 )
 from use_cases.comparison.many_tables import many_csv, many_json, many_markdown
+from use_cases.comparison.pairs import NamedImage
 
 pytestmark = pytest.mark.anyio
 COLOURS = ("red", "green", "blue")
@@ -51,6 +50,12 @@ async def open_engine():
         yield open_engine
 
 
+def captioned(images, *captions):
+    return tuple(
+        NamedImage(image.name, image.path, caption) for image, caption in zip(images, captions, strict=True)
+    )
+
+
 def question(images, texts=COLOURS, models=("colours", "shapes"), **changes):
     return ManyQuestion(images=images, texts=texts, columns=tuple((model, "") for model in models), **changes)
 
@@ -71,15 +76,55 @@ async def test_each_image_finds_the_text_in_its_place(images, open_engine):
 
 
 async def test_without_texts_the_captions_are_asked_and_tell_the_pairs(images, open_engine):
-    named = tuple(
-        NamedImage(image.name, image.path, caption)
-        for image, caption in zip(images, ("red", "", "blue"), strict=True)
-    )
+    named = captioned(images, "red", "", "blue")
     result = await compare_many(question(named, texts=()), open_engine)
     assert result.texts == ("red", "blue")
     assert result.truth.tolist() == [[True, False], [False, False], [False, True]]
     assert result.columns[0].calibration.num_predictions == 4  # the green one is left out
-    assert "1 of 3 images have no caption" in result.notes[0]
+    assert "1 of 3 images have no text of their own among these" in result.notes[0]
+    assert result.num_known == 2
+
+
+async def test_images_without_a_text_of_their_own_are_counted_and_stay_empty_in_the_files(
+    images, open_engine
+):
+    named = captioned(images, "red", "a leaf", "the sea")
+    result = await compare_many(question(named, texts=("red", "grey")), open_engine)
+    assert result.truth.tolist() == [[True, False], [False, False], [False, False]]
+    assert "2 of 3 images have no text of their own among these" in result.notes[0]
+    assert result.columns[0].found == 1
+    assert result.num_known == 1
+    rows = list(csv.DictReader(io.StringIO(many_csv(result))))[:6]
+    assert [row["own"] for row in rows] == ["1", "0", "", "", "", ""]
+    content = json.loads(many_json(result, {}))
+    assert content["own"] == [[True, False], None, None]
+    assert content["images_with_own_text"] == 1
+
+
+async def test_where_only_unreadable_images_have_captions_nothing_is_matched(images, open_engine, tmp_path):
+    (tmp_path / "broken.jpg").write_text("only words")
+    broken = NamedImage("broken.jpg", tmp_path / "broken.jpg", "red")
+    result = await compare_many(question((broken, images[1]), texts=("red",)), open_engine)
+    assert result.truth is None
+    assert result.columns[0].found is None
+    assert "not known which text" in result.notes[0]
+    assert json.loads(many_json(result, {}))["own"] is None
+    assert [row["own"] for row in csv.DictReader(io.StringIO(many_csv(result)))] == ["", ""]
+
+
+async def test_no_engine_is_unloaded_between_its_opening_and_its_answer(images, open_engine):
+    kept = []
+
+    async def watched(model, engine):
+        kept.append([pooled.engine.is_kept for pooled in opened])
+        opened.append(await open_engine(model, engine))
+        return opened[-1]
+
+    opened = []
+    result = await compare_many(question(images, models=("broken", "colours", "shapes")), watched)
+    assert kept == [[], [True], [True, True]]
+    assert not any(pooled.engine.is_kept for pooled in opened)
+    assert [column.pooled for column in result.columns] == opened[1:]
 
 
 async def test_an_unreadable_image_is_left_out_with_its_reason_and_the_pairs_stay(
@@ -148,10 +193,20 @@ async def test_no_more_than_fifty_images(images, open_engine):
         await compare_many(question(images[:1] * (MAX_IMAGES + 1)), open_engine)
 
 
-def test_captions_win_over_the_order(images):
-    named = [NamedImage("a", images[0].path, "second"), NamedImage("b", images[1].path, "first")]
-    assert own_texts(named, ["first", "second"], in_order=True).tolist() == [[False, True], [True, False]]
-    assert own_texts(named, ["other", "more"], in_order=True).tolist() == [[True, False], [False, True]]
+@pytest.mark.parametrize(
+    ("texts", "in_order", "truth"),
+    [
+        (("first", "second"), True, [[False, True], [True, False]]),  # all are captions
+        (("other", "more"), True, [[True, False], [False, True]]),
+        (("first", "more"), True, [[True, False], [False, True]]),  # one happens to be a caption
+        (("first", "more"), False, [[False, False], [True, False]]),
+        (("first", "more", "other"), True, [[False, False, False], [True, False, False]]),
+    ],
+)
+async def test_the_order_counts_unless_all_texts_are_captions(images, open_engine, texts, in_order, truth):
+    named = captioned(images[:2], "second", "first")
+    result = await compare_many(question(named, texts, in_order=in_order), open_engine)
+    assert result.truth.tolist() == truth
 
 
 async def test_the_files_to_keep_hold_every_number_and_escape_what_people_typed(images, open_engine):

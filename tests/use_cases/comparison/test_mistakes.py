@@ -1,5 +1,6 @@
 """Preparation mistakes on real engines: the bundled models, and tiny checkpoints of the real classes."""
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -21,8 +22,9 @@ from tests.checkpoints import (
     build_tiny_siglip_with_gemma,
 )
 from tests.use_cases.comparison.questions import contestants, picture
-from use_cases.comparison.mistakes import MAX_MISTAKE_LABELS, embed_prepared, try_all, try_mistakes
+from use_cases.comparison.mistakes import MAX_MISTAKE_LABELS, try_all, try_mistakes
 from use_cases.comparison.one_image import Contestant
+from use_cases.comparison.prepared import embed_prepared
 from use_cases.comparison.wrong_images import normalise, wrong_images
 from use_cases.comparison.wrong_texts import wrong_texts
 from use_cases.zero_shot import classify
@@ -74,7 +76,6 @@ async def test_the_right_row_is_what_classify_returns(model):
         (each.label, each.score) for each in result.scores
     ]
     assert [each.cosine for each in report.right] == [each.cosine for each in result.scores]
-    assert {each.shift for each in report.right} == {0.0}
     assert [each.rank for each in report.right] == [1, 2, 3, 4]
 
 
@@ -98,7 +99,9 @@ async def test_mistakes_leave_no_wrong_embedding_behind(tiny_siglip):
 
 
 async def test_siglip_on_torch_makes_every_mistake_but_the_mask(tiny_siglip):
-    report = await report_of(tiny_siglip, labels=SHORT, templates=PLAIN)
+    async with running(tiny_siglip) as pooled:
+        report = await try_mistakes(pooled, photo(), SHORT, PLAIN)
+        (answer,) = await classify(pooled, [photo()], SHORT, PLAIN["sigmoid"])
     found = made(report)
     assert set(found) == {
         "padded_to_longest", "not_canonicalised", "centre_crop", "imagenet_mean_std", "bgr",
@@ -107,10 +110,10 @@ async def test_siglip_on_torch_makes_every_mistake_but_the_mask(tiny_siglip):
     why = reasons(report)
     assert "take no mask" in why["attention_mask"]
     assert "That is how" in why["squash"]
+    right = {each.label: each for each in answer.scores}
     for mistake in found.values():
-        right = {each.label: each for each in report.right}
         for each in mistake.labels:
-            assert each.shift == pytest.approx(each.score - right[each.label].score, abs=1e-6)
+            assert each.score - each.shift == pytest.approx(right[each.label].score, abs=1e-6)
         assert mistake.top1 == next(each.label for each in mistake.labels if each.rank == 1)
         assert mistake.top1_changed == (mistake.top1 != report.right[0].label)
     by_cosine = {
@@ -119,7 +122,10 @@ async def test_siglip_on_torch_makes_every_mistake_but_the_mask(tiny_siglip):
     }
     assert by_cosine["softmax_on_sigmoid"] == 0
     assert min(value for name, value in by_cosine.items() if name != "softmax_on_sigmoid") > 1e-4
-    assert sum(each.score for each in found["softmax_on_sigmoid"].labels) == pytest.approx(1)
+    exponents = {label: np.exp(each.logit) for label, each in right.items()}
+    assert {each.label: each.score for each in found["softmax_on_sigmoid"].labels} == pytest.approx(
+        {label: each / sum(exponents.values()) for label, each in exponents.items()}, abs=1e-6
+    )
 
 
 async def test_padding_to_the_longest_is_the_reference_models_result_for_shorter_input(tiny_siglip):
@@ -135,6 +141,29 @@ async def test_padding_to_the_longest_is_the_reference_models_result_for_shorter
     with torch.inference_mode():
         expected = SiglipModel.from_pretrained(tiny_siglip).get_text_features(input_ids=ids).pooler_output
     np.testing.assert_allclose(rows, torch.nn.functional.normalize(expected, dim=-1), atol=1e-5)
+
+
+async def test_what_others_get_wrong_at_the_same_time_changes_nothing(tiny_siglip):
+    def padded(report):
+        return next(each for each in report.mistakes if each.name == "padded_to_longest").labels
+
+    longer = [*SHORT, "one two three four five six"]  # of more than half of the context
+    async with running(tiny_siglip) as pooled:
+        texts, engine = [wrong_texts(pooled.engine, labels)[0].altered for labels in (SHORT, longer)], pooled
+        assert [{len(each.ids) for each in altered.tokens} if altered else None for altered in texts] == [
+            {8},
+            None,
+        ]
+        expected = await try_mistakes(engine, photo(), SHORT, PLAIN)
+        alone = await try_mistakes(engine, photo(), longer, PLAIN)
+        together = await asyncio.gather(
+            *(try_mistakes(engine, photo(), labels, PLAIN) for labels in (SHORT, longer) * 4)
+        )
+    for report, other in zip(together[::2], together[1::2], strict=True):
+        for labels, right in ((padded(report), padded(expected)), (padded(other), padded(alone))):
+            assert [each.cosine for each in labels] == pytest.approx(
+                [each.cosine for each in right], abs=1e-5
+            )
 
 
 async def test_a_graph_of_one_length_says_why_it_cannot_be_padded_wrongly(tiny_siglip):

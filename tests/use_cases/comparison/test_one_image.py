@@ -7,9 +7,9 @@ import json
 import pytest
 
 from engines.errors import BackendUnavailableError, InvalidInputError, UnknownModelError
-from tests.fakes import fake_spec
-from tests.use_cases.comparison.questions import contestants, picture
-from use_cases.comparison.one_image import MAX_COLUMNS, compare_image, get_contestants
+from tests.fakes import FakePool, fake_spec
+from tests.use_cases.comparison.questions import SIGMOID, SOFTMAX, contestants, picture
+from use_cases.comparison.one_image import MAX_COLUMNS, compare_image, open_contestants
 from use_cases.comparison.one_image_tables import (
     comparison_csv,
     comparison_json,
@@ -69,9 +69,27 @@ async def test_a_name_that_does_not_exist_is_the_callers_mistake():
         raise UnknownModelError("no such model")
 
     with pytest.raises(UnknownModelError):
-        await get_contestants(get, ["x"], [])
+        async with open_contestants(get, ["x"], []):
+            pass
     with pytest.raises(InvalidInputError, match=f"at most {MAX_COLUMNS}"):
-        await get_contestants(get, ["x", "y"], [str(number) for number in range(MAX_COLUMNS)])
+        async with open_contestants(get, ["x", "y"], [str(number) for number in range(MAX_COLUMNS)]):
+            pass
+
+
+async def test_no_engine_is_unloaded_before_all_have_answered():
+    kept, opened = [], []
+    pool = FakePool(sig=SIGMOID, clip=SOFTMAX)
+
+    async def get(model, engine):
+        kept.append([pooled.engine.is_kept for pooled in opened])
+        opened.append(await pool.get(model, engine))
+        return opened[-1]
+
+    async with open_contestants(get, ["sig", "clip"], []):
+        assert kept == [[], [True]]
+        assert all(pooled.engine.is_kept for pooled in opened)
+    assert not any(pooled.engine.is_kept for pooled in opened)
+    await pool.close()
 
 
 async def test_a_best_engine_that_is_also_named_is_one_column():

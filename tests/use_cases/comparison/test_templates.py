@@ -32,11 +32,11 @@ async def test_the_spread_is_what_classify_says_with_each_template_alone():
 
 async def test_a_template_can_put_another_label_first():
     async with contestants() as (each, _):
-        templates = {"sigmoid": ["{label}", "{label} red red red"]}
-        scores = await score_labels(each.pooled, picture(), ["red", "red green"], templates)
+        templates = {"sigmoid": ["{label}", "{label} green"]}
+        scores = await score_labels(each.pooled, picture("yellow"), ["red", "red green"], templates)
         spread = await spread_templates(scores)
-    assert spread.labels[0].label == "red"
-    assert spread.labels[0].lowest <= spread.labels[0].highest
+    assert spread.best_by_template == ("red green", "red")
+    assert {(label.best_rank, label.worst_rank) for label in spread.labels} == {(1, 2)}
 
 
 async def test_common_templates_are_tried_where_a_column_has_one():

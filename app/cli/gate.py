@@ -11,6 +11,7 @@ Exit code 1: something left its band, in two runs; the table says what. Exit cod
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import os
 import time
@@ -69,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # not a line for each request
     return run_command(partial(_run, build_parser().parse_args(argv)), LoadTestError)
 
 

@@ -70,9 +70,9 @@ def build_search_tab(services: Services) -> None:
             map_part = build_map(services, maps)
     _wire_search(handlers, form, controls, results, [results.html, map_part.html])
     _wire_map(maps, form, map_part)
-    _wire_galleries(galleries, form, tab, watch)
+    opened = _wire_galleries(galleries, form, tab, watch)
     if panel is not None:
-        _wire_panel(galleries, form, panel, watch)
+        _wire_panel(galleries, form, panel, watch, opened)
         tab.select(galleries.on_rights, None, panel.accordion, **_QUIET)
 
 
@@ -133,19 +133,32 @@ def _wire_map(handlers: MapHandlers, form: SearchForm, part: MapPart) -> None:
     form.gallery.change(lambda: gr.Accordion(open=False), None, part.accordion, **_QUIET)
 
 
-def _wire_galleries(handlers: GalleryHandlers, form: SearchForm, tab: gr.Tab, watch: _Watch) -> None:
-    """Keep the list of galleries, and what happens to the chosen one, up to date."""
-    tab.select(handlers.on_open, form.gallery, [form.gallery, *watch.outputs], **_QUIET)
+def _wire_galleries(
+    handlers: GalleryHandlers, form: SearchForm, tab: gr.Tab, watch: _Watch
+) -> gr.events.Dependency:
+    """Keep the galleries, and what happens to the chosen one, up to date; return the event of opening."""
+    opened = tab.select(handlers.on_open, form.gallery, [form.gallery, *watch.outputs], **_QUIET)
     form.gallery.change(handlers.on_watch, form.gallery, watch.outputs, **_QUIET)
     watch.timer.tick(handlers.on_watch, form.gallery, watch.outputs, **_QUIET)
     watch.cancel.click(handlers.on_cancel, form.gallery, watch.outputs, **_QUIET)
+    return opened
 
 
-def _wire_panel(handlers: GalleryHandlers, form: SearchForm, panel: GalleryPanel, watch: _Watch) -> None:
-    """Let a visitor make galleries and remove them."""
+def _wire_panel(
+    handlers: GalleryHandlers,
+    form: SearchForm,
+    panel: GalleryPanel,
+    watch: _Watch,
+    opened: gr.events.Dependency,
+) -> None:
+    """Let a visitor make galleries and remove them; a late answer to the tab's opening hides nothing then."""
     chosen = [form.gallery, *watch.outputs]
     panel.add.click(
-        handlers.on_add, panel.components, [*chosen, panel.files, panel.folder], **_PRIVATE
+        handlers.on_add,
+        panel.components,
+        [*chosen, panel.files, panel.folder],
+        cancels=[opened],
+        **_PRIVATE,
     ).success(None, js=_SHOW.format("search-status"), api_visibility="private")
     panel.remove.click(handlers.on_ask, form.gallery, [panel.confirmation, panel.question], **_QUIET)
     for event in (panel.keep.click, form.gallery.change):

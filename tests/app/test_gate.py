@@ -1,5 +1,6 @@
-"""The time gate on a real server: it passes, and fails when the server has become slow."""
+"""The time gate: it passes, and fails when a server has become slow; make test runs it on the real one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,15 +28,16 @@ def started(text):
     return [line for line in text.splitlines() if line.startswith("start until ready")][-1].split()
 
 
-@pytest.mark.model
-def test_the_gate_passes_and_fails_when_a_delay_is_injected(run, monkeypatch):
+def test_the_gate_passes_and_fails_when_a_delay_is_injected(run, tmp_path, monkeypatch):
     monkeypatch.setenv("SIGLIP_SLA_SECONDS", "600")
     code, text = run(0, "--update")
     assert (code, "start until ready: nothing -> " in text) == (0, True)
+    path = tmp_path / "budget.json"  # starting takes a moment, of which neighbours may make several
+    wide = {name: replace(limit, high=10 * limit.high) for name, limit in gate.read_budget(path).items()}
+    gate.write_budget(path, wide)
     code, text = run(0)
     assert code == 0, text
-    start_s = float(started(text)[-5]) / 1000  # the columns of its band and verdict follow
-    code, text = run(3 * start_s)
+    code, text = run(15)
     assert (code, started(text)[-1]) == (1, "over")
     assert "once more, for a neighbour may have disturbed it" in text
 

@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from engines.errors import InvalidInputError
-from engines.preparation.images import MAX_IMAGE_BYTES
 from use_cases.labelled.labelled import LabelledImage, LabelledSet, label_set, split_labels, tidy_labels
 from use_cases.retrieval.caption_tables import printable
+from use_cases.retrieval.caption_tars import read_range
 from use_cases.retrieval.sources import is_image_name
 
 _MAX_LABEL_BYTES = 1_000_000
@@ -54,7 +54,7 @@ def read_label_tars(
             except InvalidInputError as error:
                 left_out[own] = str(error)
                 continue
-            read = partial(_read_range, path, image.offset_data, image.size)
+            read = partial(read_range, path, image.offset_data, image.size)
             images.append(LabelledImage(own, read, labels))
     return label_set(name, images, labels=class_names or (), left_out=left_out, limit=limit)
 
@@ -120,17 +120,6 @@ def _read_text(path: Path, member: tarfile.TarInfo) -> str:
             f"{member.name!r} has more than {_MAX_LABEL_BYTES:,} bytes; a label is shorter."
         )
     try:
-        return _read_range(path, member.offset_data, member.size).decode("utf-8-sig")
+        return read_range(path, member.offset_data, member.size).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InvalidInputError(f"{member.name!r} is not UTF-8 text.") from None
-
-
-def _read_range(path: Path, offset: int, size: int) -> bytes:
-    if size > MAX_IMAGE_BYTES:
-        raise InvalidInputError(f"It has more than {MAX_IMAGE_BYTES // 10**6} MB.")
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            return file.read(size)
-    except OSError as error:
-        raise InvalidInputError(f"{path.name!r} cannot be read ({error.strerror}).") from None

@@ -68,7 +68,7 @@ def _read_sample(path: Path, archive: tarfile.TarFile, members: _Members) -> Cap
     )
     if image is None:
         return None
-    read = partial(_read_range, path, image.offset_data, image.size)
+    read = partial(read_range, path, image.offset_data, image.size)
     return CaptionedImage(printable(image.name), read, _captions(path, archive, members))
 
 
@@ -101,7 +101,17 @@ def _read_text(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) ->
         raise InvalidInputError(f"{member.name!r} in {path.name!r} is not UTF-8 text.") from None
 
 
-def _read_range(path: Path, offset: int, size: int) -> bytes:
+def read_range(path: Path, offset: int, size: int) -> bytes:
+    """Return an image's bytes from an archive that is not compressed.
+
+    Args:
+        path: of the archive.
+        offset: of the image's first byte.
+        size: of the image, in bytes.
+
+    Raises:
+        InvalidInputError: when the image is too large, or the archive cannot be read any more.
+    """
     if size > MAX_IMAGE_BYTES:
         raise InvalidInputError(f"It has more than {MAX_IMAGE_BYTES // 10**6} MB.")
     try:

@@ -1,4 +1,4 @@
-"""Draw how far a gallery has been filled: a bar, the rate, counts, and the files that could not be used."""
+"""Draw how far a gallery has been filled: a bar, the rate, counts, notes, and the unusable files."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ CSS = """
 .filling .track { display: block; height: 8px; border-radius: 4px; overflow: hidden;
     background: var(--border-color-primary); }
 .filling .fill { display: block; height: 100%; background: var(--color-accent); }
+.filling .counts + p { margin-top: 6px; }
 .filling .counts { margin: 6px 0 0; opacity: .8; font-variant-numeric: tabular-nums; }
 .filling details { margin-top: 8px; }
 .filling summary { cursor: pointer; }
@@ -64,7 +65,9 @@ def _progress(job: IndexJob) -> str:
         f'<span class="track" role="progressbar" aria-label="images" aria-valuemin="0" aria-valuemax="100"'
         f' aria-valuenow="{share:.0f}"><span class="fill" style="width: {share:.1f}%"></span></span>'
     )
-    return f'{bar}<p class="counts">{_counts(progress, running=not job.has_ended)}</p>{_failures(progress)}'
+    notes = "".join(f"<p>{escape(note)}</p>" for note in progress.notes)
+    counts = _counts(progress, running=not job.has_ended)
+    return f'{bar}<p class="counts">{counts}</p>{notes}{_failures(progress)}'
 
 
 def _counts(progress: IngestProgress, *, running: bool) -> str:

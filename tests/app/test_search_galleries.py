@@ -188,6 +188,8 @@ def test_progress_is_drawn_with_rate_and_remaining_time():
     assert "10 of 40" in page.text
     assert "images/s" in page.text
     assert "s left" in page.text
+    job.progress.notes.append("No ANN index <yet>.")
+    assert "No ANN index <yet>." in Page(render_status(GalleryStatus("mine", {}, job))).text
     job.state, job.failure = "failed", IndexStorageError("The disk is full <now>.")
     assert "failed. The disk is full <now>." in Page(render_status(GalleryStatus("mine", {}, job))).text
     job.failure = IndexMismatchError("The model has changed.")

@@ -78,7 +78,7 @@ def open_captions(
             " tar archive, or a folder."
         )
     folders = [images.expanduser()] if images else folders_near(path)
-    return _from_table(path, folders, split, limit)
+    return _from_table(name, path, folders, split, limit)
 
 
 def _check_no_table(name: str, images: Path | None, split: str | None) -> None:
@@ -100,14 +100,16 @@ def _limited(
     return CaptionSet(name, tuple(captioned[:limit]), notes + _notes(len(images), len(captioned), limit))
 
 
-def _from_table(table: Path, folders: Sequence[Path], split: str | None, limit: int | None) -> CaptionSet:
+def _from_table(
+    name: str, table: Path, folders: Sequence[Path], split: str | None, limit: int | None
+) -> CaptionSet:
     entries = read_entries(table, split)
     captioned = [entry for entry in entries if entry.captions]
     if not captioned:
         raise InvalidInputError(f"{table.name!r} has no captions.")
     wanted: Sequence[Entry] = captioned[:limit]
     images = find_images(wanted, folders, table.name)
-    return CaptionSet(table.name, tuple(images), _notes(len(entries), len(captioned), limit))
+    return CaptionSet(name, tuple(images), _notes(len(entries), len(captioned), limit))
 
 
 def _notes(num_images: int, num_captioned: int, limit: int | None) -> tuple[str, ...]:

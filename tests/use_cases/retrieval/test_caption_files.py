@@ -79,7 +79,8 @@ def test_a_text_beside_an_image_is_read_up_to_its_limit_only(pictures):
 
 def test_a_folder_with_one_table_is_that_table(pictures):
     (pictures / "captions.json").write_text(json.dumps(COCO))
-    assert len(open_captions(str(pictures)).images) == 2
+    dataset = open_captions(str(pictures))
+    assert (dataset.name, len(dataset.images)) == (pictures.name, 2)
 
 
 def test_images_may_be_elsewhere(pictures, tmp_path):

@@ -34,6 +34,7 @@ class Services:
     models: tuple[str, ...]
     default_engine: str | None = None  # None: each model's best
     gallery_options: GalleryOptions = field(default_factory=lambda: Settings().gallery_options)
+    may_measure: bool = field(default_factory=lambda: Settings().may_measure)  # visitors, for minutes
     metrics: Metrics = field(init=False)
     galleries: Galleries = field(init=False)
 
@@ -157,7 +158,7 @@ def build_services(settings: Settings) -> Services:
     pool = build_pool(settings)
     pool.start_loading(models, settings.engine)
     logger.info("Offering %s.", ", ".join(models))
-    return Services(pool, models, settings.engine, settings.gallery_options)
+    return Services(pool, models, settings.engine, settings.gallery_options, settings.may_measure)
 
 
 def build_pool(settings: Settings) -> EnginePool:

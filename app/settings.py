@@ -138,8 +138,13 @@ class Settings(BaseSettings):
     demo_gallery: bool = Field(default=True, description="embed the shipped gallery when the server starts")
     allow_indexing: bool | None = Field(
         default=None,
-        description="let clients add and remove images and galleries, and measure engines in the page; when"
-        " unset, if only this machine can reach the server, or it asks for a password and API keys",
+        description="let clients add and remove images and galleries; when unset, if only this machine can"
+        " reach the server, or it asks for a password and API keys",
+    )
+    allow_measuring: bool | None = Field(
+        default=None,
+        description="let visitors start what keeps the server busy, such as measuring engines; when unset, in"
+        " the same cases",
     )
     index_folders: Annotated[tuple[Path, ...] | None, NoDecode] = Field(
         default=None,
@@ -199,21 +204,30 @@ class Settings(BaseSettings):
     @property
     def gallery_options(self) -> GalleryOptions:
         """Return where the galleries are, and what clients may do with them."""
-        may_change = self.allow_indexing
-        if may_change is None:
-            # A password guards the page alone, keys the other doors: one without the other leaves one open.
-            may_change = self._is_local or (self.auth is not None and bool(self.api_keys))
         folders = self.index_folders
         if folders is None:
             folders = (Path.home(),) if self._is_local else ()
         return GalleryOptions(
             root=self.index_dir or self.cache_dir / "indexes",
             builds_demo=self.demo_gallery,
-            may_change=may_change,
+            may_change=self._is_trusted if self.allow_indexing is None else self.allow_indexing,
             folders=tuple(folder.expanduser().resolve() for folder in folders),
             max_galleries=self.max_galleries,
             max_images=self.max_gallery_images,
         )
+
+    @property
+    def may_measure(self) -> bool:
+        """Tell whether visitors may start what keeps the server busy for long."""
+        return self._is_trusted if self.allow_measuring is None else self.allow_measuring
+
+    @property
+    def _is_trusted(self) -> bool:
+        """Tell whether no stranger can reach the server.
+
+        A password guards the page alone, keys the other doors: one without the other leaves one open.
+        """
+        return self._is_local or (self.auth is not None and bool(self.api_keys))
 
     @property
     def _is_local(self) -> bool:

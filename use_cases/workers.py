@@ -13,8 +13,9 @@ from typing import Any
 from engines.errors import BackendUnavailableError
 from use_cases.benchmark_worker import ERROR_CODE
 
-_ROOT = Path(__file__).parent.parent
-_TIMEOUT_S = 1800
+COMMAND = (sys.executable, "-m", "use_cases.benchmark_worker")
+ROOT = Path(__file__).parent.parent  # where to run it
+TIMEOUT_S = 1800
 
 
 def run_worker(job: dict[str, Any]) -> dict[str, Any]:
@@ -23,33 +24,54 @@ def run_worker(job: dict[str, Any]) -> dict[str, Any]:
     Raises:
         BackendUnavailableError: with the worker's own sentence, or its last line when it died.
     """
-    command = [sys.executable, "-m", "use_cases.benchmark_worker"]
+    try:
+        done = subprocess.run(
+            COMMAND,
+            cwd=ROOT,
+            env=environment(job),
+            input=question(job),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise no_answer() from None
+    return read_answer(done.returncode, done.stdout, done.stderr)
+
+
+def environment(job: dict[str, Any]) -> dict[str, str]:
+    """Return the environment of a worker: its libraries take as many threads as the job says."""
     threads = str(job["threads"])
-    environment = os.environ | {
+    return os.environ | {
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
     }
-    job = job | {"started_s": time.time()}
-    try:
-        done = subprocess.run(
-            command,
-            cwd=_ROOT,
-            env=environment,
-            input=json.dumps(job),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired:
-        raise BackendUnavailableError(f"It gave no answer in {_TIMEOUT_S} seconds.") from None
-    lines = done.stdout.strip().splitlines()
-    if done.returncode == 0 and lines:
+
+
+def question(job: dict[str, Any]) -> str:
+    """Return what a worker that starts now reads."""
+    return json.dumps(job | {"started_s": time.time()})
+
+
+def no_answer() -> BackendUnavailableError:
+    """Return the error of a worker that takes too long."""
+    return BackendUnavailableError(f"It gave no answer in {TIMEOUT_S} seconds.")
+
+
+def read_answer(code: int, stdout: str, stderr: str) -> dict[str, Any]:
+    """Return what a worker that has ended answers.
+
+    Raises:
+        BackendUnavailableError: with the worker's own sentence, or its last line when it died.
+    """
+    lines = stdout.strip().splitlines()
+    if code == 0 and lines:
         answer: dict[str, Any] = json.loads(lines[-1])
         return answer
-    if done.returncode == ERROR_CODE and lines:
+    if code == ERROR_CODE and lines:
         raise BackendUnavailableError(json.loads(lines[-1])["error"])
-    last = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
-    raise BackendUnavailableError(f"Its process ended with {done.returncode}: {last}")
+    last = (stderr.strip().splitlines() or ["it printed nothing"])[-1]
+    raise BackendUnavailableError(f"Its process ended with {code}: {last}")

@@ -21,7 +21,7 @@ _PRIVATE: dict[str, Any] = EVENT_OPTIONS | {"api_visibility": "private"}
 _QUIET = _PRIVATE | {"show_progress": "hidden"}
 _REFUSED = (
     "Visitors may not measure engines here, since that keeps the server busy for minutes. Who runs it can,"
-    " with python -m app.cli.benchmark, or let them: see SIGLIP_ALLOW_INDEXING."
+    " with python -m app.cli.benchmark, or let them: see SIGLIP_ALLOW_MEASURING."
 )
 
 
@@ -53,7 +53,7 @@ def build(services: Services) -> Linked:
             info="More make the intervals narrower.",
             min_width=160,
         )
-    may_measure = services.gallery_options.may_change
+    may_measure = services.may_measure
     with gr.Row(equal_height=False, visible=may_measure) as controls:
         run = gr.Button("Run it here", variant="primary", min_width=140, elem_id="compare-engines-run")
         stop = gr.Button("Stop", min_width=100, elem_id="compare-engines-stop")

@@ -42,7 +42,7 @@ class EngineHandlers:
     """The handlers of the tab's events; one measurement runs at a time, as two would disturb each other.
 
     A measurement keeps the machine busy for minutes, so those that begin one look at the request first, as
-    for changes to galleries: see `PageRights`.
+    for changes to galleries: see `PageRights` and SIGLIP_ALLOW_MEASURING.
     """
 
     def __init__(self, services: Services, run: Run = run_in_process, max_run_s: float = _MAX_RUN_S) -> None:
@@ -155,7 +155,7 @@ class EngineHandlers:
             yield render_status([said]), *await self._shown(board)
 
     def _may_measure(self, request: gr.Request) -> bool:
-        return self._services.gallery_options.may_change and page_may_change(request.request)
+        return self._services.may_measure and page_may_change(request.request)
 
     def _said(self, sentence: str) -> tuple[Any, ...]:
         """Return a sentence for the status; what else is shown stays."""

@@ -67,4 +67,6 @@ def _executor() -> ThreadPoolExecutor:
 def _yield_to_others() -> None:
     if sys.platform == "linux":  # elsewhere a niceness is the whole process's
         with contextlib.suppress(OSError):  # some sandboxes forbid it; the threads are few all the same
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+            thread = threading.get_native_id()
+            niceness = max(os.getpriority(os.PRIO_PROCESS, thread), _NICENESS)
+            os.setpriority(os.PRIO_PROCESS, thread, niceness)

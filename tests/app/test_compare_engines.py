@@ -186,10 +186,10 @@ async def test_a_measurement_that_takes_too_long_is_ended_and_what_is_done_stays
     assert "not measured on this server yet" in (await handlers.on_show(MODEL))[2]
 
 
-@pytest.mark.parametrize(("may_change", "guarded"), [(False, True), (True, False)])
-async def test_visitors_measure_only_where_they_may_change_galleries(tmp_path, may_change, guarded):
-    options = GalleryOptions(root=tmp_path, may_change=may_change)
-    services = Services(LoadedPool(**{MODEL: get_bundled_model(MODEL)}), (MODEL,), gallery_options=options)
+@pytest.mark.parametrize(("may_measure", "guarded"), [(False, True), (True, False)])
+async def test_visitors_measure_only_where_they_may(tmp_path, may_measure, guarded):
+    pool, options = LoadedPool(**{MODEL: get_bundled_model(MODEL)}), GalleryOptions(root=tmp_path)
+    services = Services(pool, (MODEL,), gallery_options=options, may_measure=may_measure)
     handlers, request = EngineHandlers(services, FakeRun()), await page_request(may_change=guarded)
     with pytest.raises(gr.Error, match="This page may not measure engines"):
         [shown async for shown in handlers.on_run(MODEL, [], 32, request)]

@@ -75,5 +75,12 @@ def test_an_unknown_argument_is_refused_by_the_parser():
     ],
 )
 def test_galleries_may_be_changed_where_no_stranger_can(settings, may_change):
-    options = Settings(_env_file=None, **settings).gallery_options
-    assert options.may_change == may_change
+    options = Settings(_env_file=None, **settings)
+    assert options.gallery_options.may_change == may_change
+    if "allow_indexing" not in settings:
+        assert options.may_measure == may_change
+
+
+def test_measuring_has_a_switch_of_its_own():
+    assert Settings(_env_file=None, host="0.0.0.0", allow_measuring=True).may_measure
+    assert not Settings(_env_file=None, allow_measuring=False).may_measure

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from engines.errors import InvalidInputError
 from use_cases.labelled.labelled import LabelledImage, LabelledSet, label_set, split_labels, tidy_labels
 from use_cases.retrieval.caption_tables import printable
-from use_cases.retrieval.caption_tars import read_range
 from use_cases.retrieval.sources import is_image_name
+from use_cases.tars import Members, open_tar, read_range, sample_and_kind
 
 _MAX_LABEL_BYTES = 1_000_000
 _MAX_DIGITS = 9  # of a class number; Python refuses to read thousands of them
-_Members = Mapping[str, tarfile.TarInfo]  # by what follows the first dot of their names
 
 
 def read_label_tars(
@@ -62,25 +61,15 @@ def read_label_tars(
 def _read_samples(path: Path) -> dict[str, dict[str, tarfile.TarInfo]]:
     """Return the plain files of an archive by what their names share; links and devices are passed over."""
     samples: dict[str, dict[str, tarfile.TarInfo]] = {}
-    try:
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                key, _, kind = PurePosixPath(member.name).name.partition(".")
-                if member.isreg() and not member.issparse() and key and kind:
-                    parent = str(PurePosixPath(member.name).parent)
-                    samples.setdefault(f"{parent}/{key}", {}).setdefault(kind.lower(), member)
-    except OSError as error:
-        raise InvalidInputError(
-            f"{path.name!r} cannot be read ({error.strerror or 'its end is missing'})."
-        ) from None
-    except (tarfile.TarError, EOFError, UnicodeError, ValueError) as error:
-        raise InvalidInputError(
-            f"{path.name!r} is no tar archive, is compressed, or is damaged ({error})."
-        ) from None
+    with open_tar(path) as archive:
+        for member in archive:
+            sample, kind = sample_and_kind(member)
+            if member.isreg() and not member.issparse() and sample and kind:
+                samples.setdefault(sample, {}).setdefault(kind, member)
     return samples
 
 
-def _labels(path: Path, members: _Members, class_names: Sequence[str] | None) -> tuple[str, ...]:
+def _labels(path: Path, members: Members, class_names: Sequence[str] | None) -> tuple[str, ...]:
     if "cls" in members:
         return _class(_read_text(path, members["cls"]).strip(), class_names)
     if "txt" in members:

@@ -16,7 +16,7 @@ from engines.calibration import held_out_set
 from engines.errors import BackendUnavailableError, InferenceError
 from engines.gallery import gallery
 from engines.models import get_bundled_model
-from use_cases.comparison import engine_process, engines
+from use_cases.comparison import engines
 from use_cases.comparison.engine_estimate import estimate_s, not_built
 from use_cases.comparison.engine_process import run_in_process
 from use_cases.comparison.engine_quality import (
@@ -45,6 +45,7 @@ from use_cases.comparison.engine_tables import (
 )
 from use_cases.comparison.engines import EnginePlan, in_order, measure_engines
 from use_cases.resampling import Estimate
+from use_cases.workers import read_answer
 
 pytestmark = pytest.mark.anyio
 MODEL = "siglit-mini"
@@ -294,4 +295,4 @@ async def test_a_worker_says_in_one_sentence_why_it_cannot(tmp_path):
 )
 def test_a_worker_that_died_is_told_by_its_last_line(code, stdout, stderr, sentence):
     with pytest.raises(BackendUnavailableError, match=sentence):
-        engine_process._answer(code, stdout, stderr)
+        read_answer(code, stdout, stderr)

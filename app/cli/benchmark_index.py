@@ -64,6 +64,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--seconds", type=float, default=15.0, help="that each ingestion takes (default: %(default)s)"
     )
     parser.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="keep the index of made-up vectors there, and use what an earlier run left (default: a new one)",
+    )
     parser.add_argument("--write", action="store_true", help="keep a record in comparison_results/")
     return parser
 
@@ -96,6 +101,7 @@ def command_line(args: argparse.Namespace) -> str:
     """Return the command that measures the same, without paths of this machine."""
     models = ",".join(map(public_name, _names(args.models)))
     words = ["python -m app.cli.benchmark_index", f"--sizes {','.join(map(str, args.sizes))}"]
+    words += ["--folder FOLDER"] if args.folder else []
     words += [f"--models '{models}'", *([f"--engines {args.engines}"] if args.engines else [])]
     words += [f"--seconds {args.seconds:g} --rounds {args.rounds}", *(["--write"] if args.write else [])]
     return " ".join(words)
@@ -106,7 +112,7 @@ def _measure_search(args: argparse.Namespace) -> list[dict[str, Any]]:
         return []
     spec = replace(get_bundled_model(next(iter(bundled_models()))), dim=DIM)
     with tempfile.TemporaryDirectory() as folder:
-        rows = measure_sizes(spec, Path(folder), args.sizes, args.rounds, SEED)
+        rows = measure_sizes(spec, args.folder or Path(folder), args.sizes, args.rounds, SEED)
     return [{"model": _VECTORS, "measurement": "search", **_plain(row)} for row in rows]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from app.cli import benchmark_index
+from engines.errors import InvalidInputError
 from tests.use_cases.retrieval.pictures import stored_spec
 from use_cases.index_benchmark.search_speed import measure_sizes
 from use_cases.index_benchmark.vectors import BLOCK, ExactNearest, SyntheticVectors
@@ -19,7 +20,7 @@ def test_the_exact_nearest_of_blocks_are_those_of_the_whole():
     queries, whole = vectors.take(5), vectors.take(300)
     exact = ExactNearest(queries, 10)
     for start in range(0, 300, 70):
-        exact.see(whole[start : start + 70], start)
+        exact.see(whole[start : start + 70], np.arange(start, min(start + 70, 300)))
     best = np.argsort(-(queries @ whole.T), axis=1)[:, :10]
     assert exact.places() == [set(row) for row in best.tolist()]
 
@@ -39,6 +40,11 @@ def test_a_row_for_each_size_exact_and_by_ann(tmp_path, monkeypatch):
     assert (large["images"], large["exact"]) == (2000, False)
     assert large["ann"]["rows"] == 2000
     assert large["recall"] > 0.9
+    assert large["between_recall"] > 0.9
+    (again,) = measure_sizes(stored_spec(dim=16), tmp_path, [2000], rounds=1, seed=0)
+    assert again["ann"] == large["ann"]  # what is there is taken as it is
+    with pytest.raises(InvalidInputError, match="2,000 images already, more than 500"):
+        measure_sizes(stored_spec(dim=16), tmp_path, [500], rounds=1, seed=0)
     assert large["disk_bytes"] > small["disk_bytes"] > 0
 
 

@@ -6,21 +6,24 @@ import asyncio
 import logging
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engines.base import Embeddings
+from engines.errors import InvalidInputError
 from engines.models import ModelSpec
 from use_cases.index_benchmark.vectors import ExactNearest, SyntheticVectors
 from use_cases.latency import ForeignLoad, summarize
+from use_cases.retrieval.ann import between
 from use_cases.retrieval.ann_process import build_ann
 from use_cases.retrieval.duplicates import find_duplicates
 from use_cases.retrieval.image_index import ImageIndex
 from use_cases.retrieval.image_table import ImageTable
 from use_cases.retrieval.records import ImageRecord
+from use_cases.retrieval.snapshot import Effort
 
 logger = logging.getLogger(__name__)
 
@@ -38,23 +41,24 @@ def measure_sizes(
 
     Args:
         spec: whose dimension the vectors have; its name stands for nothing.
-        folder: empty, for the index.
-        sizes: ascending numbers of images.
+        folder: for the index; what an earlier run left there is taken as it is, and only added to.
+        sizes: ascending numbers of images, from as many on as it has already.
         rounds: of searching and adding at each size.
         seed: of the vectors.
     """
     table = ImageIndex(folder, create=True).table(spec, create=True)
+    held = len(table)
+    if held > sizes[0]:
+        raise InvalidInputError(f"The index has {held:,} images already, more than {sizes[0]:,}.")
     vectors = SyntheticVectors(seed, spec.dim)
-    queries = vectors.take(rounds * _QUERIES)
-    exact = ExactNearest(queries, NEAREST)
+    images = vectors.take(rounds * _QUERIES)
+    queries: dict[Effort, Embeddings] = {"image": images, "full": between(images, vectors.take(len(images)))}
     results: list[dict[str, Any]] = []
-    held = 0
     for size in sizes:
         logger.info("%s images", f"{size:,}")
         start_s = time.perf_counter()
         for number, block in enumerate(vectors.blocks(size - held)):
             table.add(_records(held, len(block)), block)
-            exact.see(block, held)
             held += len(block)
             if number % _TIDY_BLOCKS == 0:
                 table.tidy()
@@ -62,7 +66,10 @@ def measure_sizes(
         fill_s = time.perf_counter() - start_s
         if table.needs_ann():
             asyncio.run(build_ann(table))
-        results.append(_measure(table, queries, exact.places(), rounds) | {"fill_s": fill_s})
+        exact = _exact(table, queries)
+        row = _facts(table) | {"fill_s": fill_s} | _measure(table, exact["image"], "image", rounds)
+        texts = _measure(table, exact["full"], "full", rounds)
+        results.append(row | {f"between_{name}": value for name, value in texts.items()})
         results[-1]["add"] = _measure_adding(table, vectors, rounds)
         start_s = time.perf_counter()
         table.tidy()
@@ -73,11 +80,23 @@ def measure_sizes(
     return results
 
 
-def _measure(
-    table: ImageTable, queries: Embeddings, truth: Sequence[set[int]], rounds: int
-) -> dict[str, Any]:
-    """Return the latencies of searches with their results' records, and the recall."""
-    snapshot = table.snapshot()
+def _exact(table: ImageTable, queries: Mapping[Effort, Embeddings]) -> dict[Effort, ExactNearest]:
+    """Compare queries with all images, which takes a while."""
+    exact = {effort: ExactNearest(rows, NEAREST) for effort, rows in queries.items()}
+    for records, embeddings in table.scan():
+        numbers = np.array([int(record.id) for record in records])
+        for each in exact.values():
+            each.see(embeddings, numbers)
+    return exact
+
+
+def _facts(table: ImageTable) -> dict[str, Any]:
+    return {"images": len(table), "exact": table.snapshot().is_exact, "ann": table.stats()["ann"]}
+
+
+def _measure(table: ImageTable, exact: ExactNearest, effort: Effort, rounds: int) -> dict[str, Any]:
+    """Return the latencies of searches for the nearest ids, and the recall."""
+    snapshot, queries, truth = table.snapshot(), exact.queries, exact.places()
     snapshot.nearest(queries[:1], NEAREST)  # the first one loads
     p50s, p95s, foreign = [], [], []
     found: list[int] = []
@@ -85,16 +104,13 @@ def _measure(
         load, times_ms = ForeignLoad(), []
         for place in range(number * _QUERIES, (number + 1) * _QUERIES):
             start_s = time.perf_counter()
-            (nearest,) = snapshot.nearest(queries[place : place + 1], NEAREST)
+            (nearest,) = snapshot.nearest(queries[place : place + 1], NEAREST, effort=effort)
             times_ms.append((time.perf_counter() - start_s) * 1000)
             found.append(len(truth[place] & set(map(int, nearest.ids))))
         p50s.append(float(np.percentile(times_ms, 50)))
         p95s.append(float(np.percentile(times_ms, 95)))
         foreign.append(load.cores())
     return {
-        "images": len(table),
-        "exact": snapshot.is_exact,
-        "ann": table.stats()["ann"],
         "p50_ms": summarize(p50s, foreign),
         "p95_ms": summarize(p95s, foreign),
         "recall": sum(found) / (NEAREST * len(found)),

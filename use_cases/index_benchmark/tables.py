@@ -31,7 +31,8 @@ def _median(name: str, digits: int = 2) -> Callable[[Row], str]:
 def _way(row: Row) -> str:
     if row["exact"]:
         return "all compared"
-    return f"ANN, {row['ann']['partitions']} partitions, ef {row['ann']['ef']}"
+    efs = dict.fromkeys(each for each in (row["ann"].get("ef_images"), row["ann"]["ef"]) if each)
+    return f"ANN, {row['ann']['partitions']} partitions, ef {' and '.join(map(str, efs))}"
 
 
 _SEARCH: dict[str, Callable[[Row], str]] = {
@@ -40,6 +41,9 @@ _SEARCH: dict[str, Callable[[Row], str]] = {
     "p50 ms": _median("p50_ms"),
     "p95 ms": _median("p95_ms"),
     "recall@10": lambda row: f"{row['recall']:.4f}",
+    # Records of older versions do not tell the two kinds of queries apart.
+    "between: p95 ms": lambda row: _median("between_p95_ms")(row) if "between_p95_ms" in row else "",
+    "recall@10 ": lambda row: f"{row['between_recall']:.4f}" if "between_recall" in row else "",
     "256 more ms": _median("add", 0),
     "tidy s": lambda row: f"{row['tidy_s']:.1f}",
     "ANN build s": lambda row: f"{row['ann']['build_s']:.0f}" if row["ann"] else "",

@@ -57,16 +57,17 @@ class ExactNearest:
             queries: [n, dim].
             count: how many are wanted for each.
         """
-        self._queries = queries
+        self.queries = queries
         self._count = count
         self._cosines = np.empty((len(queries), 0), np.float32)
         self._places = np.empty((len(queries), 0), np.int64)
 
-    def see(self, block: Embeddings, start: int) -> None:
-        """Compare with a block, whose first vector has the number `start`."""
-        cosines = np.concatenate([self._cosines, self._queries @ block.T], axis=1)
-        numbers = np.broadcast_to(np.arange(start, start + len(block)), (len(self._queries), len(block)))
-        places = np.concatenate([self._places, numbers], axis=1)
+    def see(self, block: Embeddings, numbers: NDArray[np.int64]) -> None:
+        """Compare with a block of vectors, which have these numbers."""
+        cosines = np.concatenate([self._cosines, self.queries @ block.T], axis=1)
+        places = np.concatenate(
+            [self._places, np.broadcast_to(numbers, (len(self.queries), len(block)))], axis=1
+        )
         best = np.argpartition(-cosines, min(self._count, cosines.shape[1] - 1), axis=1)[:, : self._count]
         self._cosines = np.take_along_axis(cosines, best, axis=1)
         self._places = np.take_along_axis(places, best, axis=1)

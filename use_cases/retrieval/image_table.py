@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -32,10 +31,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from lancedb.table import LanceTable, Table
 
-_OLD_VERSIONS = timedelta(minutes=10)  # are kept for readers that began with them
 _IDS_A_CALL = 500
-_WORTH_TIDYING = 0.05  # of the images are not in the ANN index yet
-_OUTGROWN = 2  # times as many images as an ANN index was tuned for
+_OUTGROWN = 0.05  # of the images are not in the ANN index, and each search compares all of these
 
 
 class TableState(NamedTuple):
@@ -197,24 +194,26 @@ class ImageTable:
         return before - len(self)
 
     def tidy(self) -> None:
-        """Merge the small files of many commits, bring the ANN index up to date, drop old versions.
+        """Merge the small files of many commits, drop old versions.
 
-        A large table waits until that is worth it: bringing the ANN index of a million images up to date
-        took a quarter of an hour, while a few thousand new ones are quickly compared beside it.
+        Not where there is an ANN index: that would be rewritten too, which took longer for a million images
+        than to build it, and cannot be stopped. Building it anew merges the files.
 
         Marks that name no original, which older versions of this app left behind, are mended.
         """
         with self._errors("written"):
             mend(self._table)
-            if ann.num_left_out(self._table) >= _WORTH_TIDYING * len(self):
-                self._table.optimize(cleanup_older_than=_OLD_VERSIONS)
+            if ann.read_settings(self._table) is None:
+                self._table.optimize(cleanup_older_than=ann.OLD_VERSIONS)
 
     def needs_ann(self) -> bool:
         """Tell whether an ANN index would make searching faster, or one that it has is outgrown."""
         self._check()  # another process may have built it in this moment
         snapshot = self.snapshot()
-        outgrown = snapshot.ann is None or len(snapshot) > _OUTGROWN * snapshot.ann.rows
-        return outgrown and not snapshot.in_memory
+        if snapshot.in_memory:
+            return False
+        with self._errors("read"):
+            return snapshot.ann is None or ann.num_left_out(self._table) >= _OUTGROWN * len(snapshot)
 
     def stats(self) -> dict[str, object]:
         """Return how much it holds, and how it is searched, for people and programs."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import Embeddings
-from use_cases.retrieval.ann import AnnSettings, nearest_ids
+from use_cases.retrieval.ann import AnnSettings, fetch, nearest_ids
 from use_cases.retrieval.filters import ImageFilter, quoted
 from use_cases.retrieval.records import EMBEDDING, FACTS, ImageRecord, from_arrow, to_matrix
 from use_cases.retrieval.storage import table_errors
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Up to here the embeddings are held in memory, 0.1 GB at 512 dimensions, and all are compared: that takes
 # 0.3 ms for 10,000 images, the database's own exact search 10 ms.
 MAX_ROWS_IN_MEMORY = 50_000
-Effort: TypeAlias = Literal["full", "quick", "exact"]  # of a search by an ANN index
+Effort: TypeAlias = Literal["full", "image", "quick", "exact"]  # of a search by an ANN index
 
 
 class Neighbours(NamedTuple):
@@ -107,7 +107,8 @@ class Snapshot:
             queries: [n, dim], of unit length.
             count: how many for each.
             where: which images to look at.
-            effort: "exact" does without the ANN index; "quick" finds little but what is very near.
+            effort: "image" does for queries that are images' embeddings; "exact" goes without the ANN
+                index; "quick" finds little but what is very near.
 
         Raises:
             InvalidInputError: when the condition cannot be used.
@@ -181,15 +182,15 @@ class Snapshot:
         several = len(queries) > 1  # a call for each would take four times as long
         with self._errors():
             search = nearest_ids(self._table, queries if several else queries[0])
-            search = search.with_row_id(True).limit(count)
+            search = search.with_row_id().limit(count)
             if condition:
-                search = search.where(condition, prefilter=True)
+                search = search.where(condition)
             if effort == "exact" or self.ann is None:
                 search = search.bypass_vector_index()
             else:
-                apply = self.ann.apply_quick if effort == "quick" else self.ann.apply
-                search = apply(search, count)
-            found = search.to_arrow()
+                ways = {"image": self.ann.apply_to_image, "quick": self.ann.apply_quick}
+                search = ways.get(effort, self.ann.apply)(search, count)
+            found = fetch(search)
         of_query = found["query_index"].to_numpy() if several else np.zeros(len(found), int)
         return [_neighbours(found.take(np.flatnonzero(of_query == n))) for n in range(len(queries))]
 

@@ -77,14 +77,17 @@ async def test_what_goes_wrong_there_is_one_sentence(table, monkeypatch):
         await build_ann(table)
 
 
-async def test_a_large_table_is_tidied_when_that_is_worth_it(table):
+async def test_an_index_is_built_anew_when_too_many_images_are_not_in_it(table):
     await build_ann(table)
     table.add([record(f"new {n}") for n in range(50)], unit_rows(50, 32, seed=1))
     version = table.version
     table.tidy()
     assert (table.version, ann.num_left_out(table._table)) == (version, 50)
-    (found,) = table.snapshot().nearest(unit_rows(50, 32, seed=1)[:1], 1)
+    assert not table.needs_ann()
+    (found,) = await asyncio.to_thread(table.snapshot().nearest, unit_rows(50, 32, seed=1)[:1], 1)
     assert found.ids == ["new 0"]
     table.add([record(f"newer {n}") for n in range(100)], unit_rows(100, 32, seed=2))
-    table.tidy()
+    assert table.needs_ann()
+    await build_ann(table)
     assert ann.num_left_out(table._table) == 0
+    assert len(table) == 2150

@@ -6,34 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from app.services import Services
-from engines.pool import PooledEngine
 from engines.preparation.source import SourceImage
 from use_cases.comparison.columns import TemplatesByScore
 from use_cases.comparison.mistakes import check_mistakes, try_all
-from use_cases.comparison.one_image import Comparison, Contestant, compare_image, running_engines
-
-
-async def compare_for(
-    services: Services,
-    contestants: Sequence[Contestant],
-    image: SourceImage,
-    labels: Sequence[str],
-    templates: TemplatesByScore,
-    distractor: str = "",
-) -> Comparison:
-    """Do what `compare_image` does, and count the stages of every column."""
-    comparison = await compare_image(contestants, image, labels, templates, distractor)
-    by_name: dict[tuple[str, str], PooledEngine] = {
-        (each.engine.spec.name, each.engine.engine.name): each for each in running_engines(contestants)
-    }
-    for column in comparison.columns:
-        services.metrics.stages(by_name[column.model, column.engine], column.timings_ms)
-    return comparison
+from use_cases.comparison.one_image import Contestant, compare_image
 
 
 async def comparison_answer(
-    services: Services,
     contestants: Sequence[Contestant],
     image: SourceImage,
     labels: Sequence[str],
@@ -45,7 +24,6 @@ async def comparison_answer(
     """Return a comparison as an object, with the preparation mistakes where they are wanted.
 
     Args:
-        services: what counts the stages.
         contestants: as `open_contestants` yields them.
         image: of the request.
         labels: the classes.
@@ -59,7 +37,7 @@ async def comparison_answer(
     """
     if mistakes:
         check_mistakes(labels)  # before anything is computed
-    comparison = await compare_for(services, contestants, image, labels, templates, distractor)
+    comparison = await compare_image(contestants, image, labels, templates, distractor)
     answer: dict[str, Any] = {"object": "comparison", **asdict(comparison)}
     if mistakes:
         reports, failed = await try_all(contestants, image, labels, templates, may_all_fail=True)

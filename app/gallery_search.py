@@ -19,7 +19,6 @@ from use_cases.retrieval.image_table import ImageTable
 from use_cases.retrieval.query import ImageQuery
 from use_cases.retrieval.search import SearchAnswer, search_images
 from use_cases.retrieval.text_search import TextAnswer, search_texts
-from use_cases.timings import add_up
 
 A = TypeVar("A", SearchAnswer, TextAnswer)
 Q = TypeVar("Q")
@@ -63,7 +62,7 @@ async def find_images(
     for each, table in zip(pooled, tables, strict=True):
         answers = await _ask(partial(search_images, each, table), queries)
         by_model.append(await _mind_building(services, gallery, answers))
-    return _by_query(services, pooled, by_model)
+    return list(zip(*by_model, strict=True))
 
 
 async def find_texts(
@@ -94,15 +93,6 @@ async def find_texts(
         await _ask(partial(search_texts, each, texts=source, top_k=top_k), images)
         for each, source in zip(pooled, among, strict=True)
     ]
-    return _by_query(services, pooled, by_model)
-
-
-def _by_query(
-    services: Services, pooled: Sequence[PooledEngine], by_model: Sequence[Sequence[Found]]
-) -> list[tuple[Found, ...]]:
-    for each, answers in zip(pooled, by_model, strict=True):
-        found_ms = [answer.timings_ms for answer in answers if not isinstance(answer, EngineError)]
-        services.metrics.stages(each, add_up(found_ms))
     return list(zip(*by_model, strict=True))
 
 

@@ -19,6 +19,7 @@ from app.fast_gradio import skip_type_stubs
 from app.services import Services, build_services
 from app.settings import Settings, setting_problems
 from engines.errors import EngineError
+from use_cases.telemetry.sampling import keep_sampling
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -53,7 +54,8 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        chores = [services.pool.keep_house()]
+        sampling = keep_sampling(services.telemetry, services.pool, lambda: services.metrics.in_work)
+        chores = [services.pool.keep_house(), sampling]
         if services.gallery_options.builds_demo:
             chores.append(services.build_demo_gallery())
         tasks = [asyncio.get_running_loop().create_task(chore) for chore in chores]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import psutil
@@ -14,7 +13,10 @@ from prometheus_client.registry import Collector
 
 from app.index_metrics import IndexMetrics
 from engines.errors import EngineError
-from engines.pool import EnginePool, PooledEngine
+from engines.pool import EnginePool
+from engines.tracing import Trace, tracing
+from use_cases.telemetry.sketches import EMBED
+from use_cases.telemetry.telemetry import Telemetry
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _ROUTES = {
@@ -28,7 +30,9 @@ _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 class Metrics:
     """Counters of one server; several may exist in one process."""
 
-    def __init__(self, pool: EnginePool) -> None:
+    def __init__(self, pool: EnginePool, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        telemetry.listeners.append(self._count_stages)
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "siglip_requests", "Requests by how they ended.", ["door", "operation", "outcome"],
@@ -55,25 +59,22 @@ class Metrics:
 
     @contextmanager
     def request(self, door: str, operation: str) -> Iterator[None]:
-        """Count the block as a request, and how it ends: "ok", the error's kind, or "cancelled"."""
-        start_s, outcome = time.perf_counter(), "cancelled"
+        """Trace the block as a request, and count how it ends: "ok", the error's kind, or "cancelled"."""
+        trace, outcome = Trace(door, operation), "cancelled"
         self.in_work += 1
         try:
-            yield
+            with tracing(trace):
+                yield
             outcome = "ok"
         except Exception as error:
             outcome = type(error).__name__ if isinstance(error, EngineError) else _kind(error)
             raise
         finally:
             self.in_work -= 1
+            trace.end(outcome)
             self._requests.labels(door, operation, outcome).inc()
-            self._seconds.labels(door, operation).observe(time.perf_counter() - start_s)
-
-    def stages(self, pooled: PooledEngine, timings_ms: Mapping[str, float]) -> None:
-        """Count the stages of one request to one engine."""
-        engine = pooled.engine
-        for stage, ms in timings_ms.items():
-            self._stages.labels(engine.spec.name, engine.engine.name, stage).observe(ms / 1000)
+            self._seconds.labels(door, operation).observe(trace.duration_ms / 1000)
+            self._telemetry.keep(trace)
 
     def response(self, path: str, status: int) -> None:
         """Count an HTTP answer; paths that are not of the REST API count as one."""
@@ -83,7 +84,12 @@ class Metrics:
 
     def render(self) -> bytes:
         """Return everything as Prometheus's text format."""
+        self._telemetry.count()
         return generate_latest(self._registry)
+
+    def _count_stages(self, traces: Sequence[Trace]) -> None:
+        for span in (span for trace in traces for span in trace.spans if span.stage != EMBED):
+            self._stages.labels(span.model, span.engine, span.stage).observe(span.duration_ms / 1000)
 
 
 def _kind(error: Exception) -> str:

@@ -20,6 +20,9 @@ from engines.worker.cache import EmbeddingCache
 from engines.worker.shared import Worker
 from engines.worker.text_store import TextStore
 from use_cases.retrieval.galleries import Galleries, GalleryOptions
+from use_cases.telemetry import otlp
+from use_cases.telemetry.otlp import OtlpSender
+from use_cases.telemetry.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +38,17 @@ class Services:
     default_engine: str | None = None  # None: each model's best
     gallery_options: GalleryOptions = field(default_factory=lambda: Settings().gallery_options)
     may_measure: bool = field(default_factory=lambda: Settings().may_measure)  # visitors, for minutes
+    telemetry: Telemetry = field(init=False, default_factory=Telemetry)
+    sender: OtlpSender | None = field(init=False, default=None)
     metrics: Metrics = field(init=False)
     galleries: Galleries = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "metrics", Metrics(self.pool))
+        if otlp.is_wanted():
+            sender = OtlpSender(self.telemetry.time_of_day)
+            self.telemetry.listeners.append(sender.send)
+            object.__setattr__(self, "sender", sender)
+        object.__setattr__(self, "metrics", Metrics(self.pool, self.telemetry))
         object.__setattr__(self, "galleries", Galleries(self.gallery_options, self.engines))
 
     async def build_demo_gallery(self) -> None:
@@ -53,6 +62,9 @@ class Services:
         """Stop what fills the galleries, then the engines."""
         await self.galleries.close()
         await self.pool.close()
+        if self.sender is not None:
+            self.telemetry.count()
+            await asyncio.to_thread(self.sender.close)
 
     async def engine(self, model: str = "", engine: str = "") -> PooledEngine:
         """Return the running engine of one offered model, the first of them when none is named.

@@ -39,7 +39,7 @@ def read_health(model: str, engine: BatchedEngine, canary: Canary, max_canary_ag
         canary: its canary.
         max_canary_age_s: from which on a canary that was not seen counts as a problem.
     """
-    now_s = time.monotonic()
+    now_s = time.perf_counter()
     beats = [batcher.stats.last_success_s for batcher in engine.batchers.values()]
     last_s = max((beat for beat in beats if beat is not None), default=None)
     canary_age_s = now_s - canary.passed_s

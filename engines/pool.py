@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from engines.housekeeping import PoolLimits, free_memory, too_many, trim_memory
 from engines.loading import EngineKey, EngineLoader, Loaded
 from engines.models import ModelSpec
 from engines.quality import Quality
+from engines.tracing import Span, current_trace
 from engines.worker.batched_engine import BatchedEngine
 from engines.worker.canary import Canary
 from engines.worker.shared import Worker
@@ -114,7 +115,10 @@ class EnginePool:
             # A load in the background may have ended long ago; then nobody waits for it now.
             cold = key not in self._loading or not self._loading[key].done()
             await self._run(key)
-            load_ms = (time.perf_counter() - start_s) * 1000 if cold else 0.0
+            end_s = time.perf_counter()
+            load_ms = (end_s - start_s) * 1000 if cold else 0.0
+            if cold and (trace := current_trace()):
+                trace.add(Span("load", start_s, end_s, *key))
             return self._running[key].pooled._replace(load_ms=load_ms)
         pooled = self._running[key].pooled
         pooled.engine.last_used_s = time.monotonic()  # the caller is about to use it: not to be unloaded
@@ -148,6 +152,18 @@ class EnginePool:
     async def quality(self, key: EngineKey) -> Quality | None:
         """Return how close a quantized engine is to float32, if that was measured."""
         return await asyncio.to_thread(self._loader.quality, key)
+
+    def set_limits(self, *, max_batch_size: int, max_wait_ms: float) -> None:
+        """Change the largest batch and the longest wait, of engines that are loaded later too.
+
+        Args:
+            max_batch_size: items per engine call, at least 1.
+            max_wait_ms: the longest that a request is held back for company, where company pays.
+        """
+        limits = replace(self.worker.limits, max_batch_size=max_batch_size, max_wait_ms=max_wait_ms)
+        self.worker.limits = limits
+        for engine in self._running_engines().values():
+            engine.set_limits(limits)
 
     def health(self, key: EngineKey) -> EngineHealth:
         """Return whether an engine answers."""

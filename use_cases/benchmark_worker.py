@@ -128,6 +128,7 @@ TASKS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = MappingProxyTy
         "prepare": _elsewhere("use_cases.request_tasks", "run_prepare"),
         "zero_shot": _elsewhere("use_cases.request_tasks", "run_zero_shot"),
         "clients": _elsewhere("use_cases.request_tasks", "run_clients"),
+        "tracing": _elsewhere("use_cases.request_tasks", "run_tracing"),
         "int8_rate": _elsewhere("use_cases.request_tasks", "run_int8_rate"),
         "load_loop": _elsewhere("use_cases.load.tight_loop", "run_loop"),
         "load_policies": _elsewhere("use_cases.load.policies", "run_policies"),

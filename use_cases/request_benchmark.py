@@ -71,6 +71,7 @@ class _RequestBenchmark:
             ("prepare", PLAIN),
             *(("zero_shot", name) for name in (*self._plan.engines, PLAIN)),
             *(("clients", name) for name in self._plan.engines),
+            *(("tracing", name) for name in self._plan.engines),
             _RATE,
         ]
         with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +88,7 @@ class _RequestBenchmark:
             for name in (*self._plan.engines, PLAIN)
         ]
         for name in self._plan.engines:
-            results += [self._two_clients(name), self._int8_share(name)]
+            results += [self._two_clients(name), self._tracing(name), self._int8_share(name)]
         return [*results, *self._int8_rates()]
 
     def _measure(self, task: str, name: str, folder: Path) -> None:
@@ -128,6 +129,10 @@ class _RequestBenchmark:
     def _two_clients(self, name: str) -> RequestResult:
         value = _summary(self._cells("clients", "two_clients", name), "ratio")
         return self._result("two_clients", "clients", name, "x one client", value=value)
+
+    def _tracing(self, name: str) -> RequestResult:
+        value = _summary(self._cells("tracing", "tracing", name), "ratio")
+        return self._result("tracing", "tracing", name, "x untraced", value=value)
 
     def _int8_share(self, name: str) -> RequestResult:
         """Return the image tower's rate as a share of the int8 instructions' peak in the same round."""

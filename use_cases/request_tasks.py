@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,12 +25,14 @@ from engines.pool import PooledEngine
 from engines.preparation.images import decode_image
 from engines.preparation.preprocess import Preprocessor
 from engines.preparation.source import SourceImage
+from engines.tracing import Trace, tracing
 from engines.worker.batched_engine import BatchedEngine
 from engines.worker.cache import CachedRow, CacheKey, EmbeddingCache
 from engines.worker.shared import Worker
 from use_cases.benchmark_subjects import PLAIN, EngineSubject, load_subject
 from use_cases.images import read_image
 from use_cases.latency import Effort, ForeignLoad, measure_latency
+from use_cases.telemetry.telemetry import Telemetry
 from use_cases.zero_shot import classify, min_image_side
 
 LARGE, SMALL = (4000, 3000), (640, 480)  # 12 megapixels, and a web picture
@@ -137,6 +140,43 @@ def run_clients(job: dict[str, Any]) -> dict[str, Any]:
             "image_tower": asdict(tower),
             "two_clients": {"ratio": two / one, "items_per_s": two, "foreign_cores": foreign.cores()},
         }
+
+
+def run_tracing(job: dict[str, Any]) -> dict[str, Any]:
+    """Compare requests of one new photo and known labels, traced and not, in turns.
+
+    What is counted later, when somebody looks, is added to each traced one.
+    """
+    photo = itertools.cycle(synthetic_jpeg(SMALL, job["seed"] + index) for index in range(8))
+    known, telemetry, effort = next(label_sets()), Telemetry(), Effort(**job["effort"])
+    times_ms: dict[bool, list[float]] = {True: [], False: []}
+    with _running(job) as (loop, batched):
+        min_side = min_image_side([batched.spec])
+
+        async def ask() -> None:
+            image = await read_image(next(photo), min_side, batched.worker.cache)
+            await classify(PooledEngine(batched), [image], known, [TEMPLATE])
+
+        async def ask_traced() -> None:
+            trace = Trace("benchmark", "classify")
+            with tracing(trace):
+                await ask()
+            trace.end("ok")
+            telemetry.keep(trace)
+
+        foreign, start_s = ForeignLoad(), time.perf_counter()
+        for number in itertools.count():
+            for traced in (True, False) if number % 2 else (False, True):
+                call_start_s = time.perf_counter()
+                loop.run_until_complete(ask_traced() if traced else ask())
+                times_ms[traced].append((time.perf_counter() - call_start_s) * 1000)
+            if number >= 2 * effort.min_iters and time.perf_counter() - start_s > 2 * effort.min_duration_s:
+                break
+        cores, start_s = foreign.cores(), time.perf_counter()
+        telemetry.count()
+        count_ms = (time.perf_counter() - start_s) * 1000 / len(times_ms[True])
+    traced_ms, plain_ms = (statistics.median(times_ms[each][effort.num_warmup :]) for each in (True, False))
+    return {"tracing": {"ratio": (traced_ms + count_ms) / plain_ms, "foreign_cores": cores}}
 
 
 def run_int8_rate(job: dict[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engines.pool import PooledEngine
 from engines.preparation.source import SourceImage
+from engines.tracing import span
 from use_cases.side_by_side import side_by_side
 from use_cases.timings import add_up
 from use_cases.zero_shot import Scores, scores_from_cosines
@@ -35,13 +35,13 @@ async def compare(pooled: PooledEngine, images: Sequence[SourceImage], texts: Se
     """
     engine = pooled.engine
     image_rows, text_rows = await side_by_side(engine.embed_images(images), engine.embed_texts(texts))
-    start_s = time.perf_counter()
-    cosines = image_rows.embeddings @ text_rows.embeddings.T
-    logits, scores = scores_from_cosines(cosines, engine.spec)
+    with span("post", *engine.names) as post:
+        cosines = image_rows.embeddings @ text_rows.embeddings.T
+        logits, scores = scores_from_cosines(cosines, engine.spec)
     own_ms = {
         "load": pooled.load_ms,
         "decode": sum(image.decode_ms for image in images),
-        "post": (time.perf_counter() - start_s) * 1000,
+        "post": post.ms,
     }
     return Similarity(
         cosines=cosines,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -18,6 +17,7 @@ from engines.pool import PooledEngine
 from engines.preparation.images import ImageSource
 from engines.preparation.source import SourceImage
 from engines.quality import Quality
+from engines.tracing import span
 from use_cases.images import read_image
 from use_cases.timings import add_up
 
@@ -169,17 +169,17 @@ async def classify(
     prompts = [fill_template(template, label) for label in labels for template in templates]
     embedded = await engine.embed_images(images)
     texts = await engine.embed_texts(prompts)
-    start_s = time.perf_counter()
-    cosines = (
-        embedded.embeddings @ label_embeddings(texts.embeddings, len(templates)).T
-    )  # [n_images, n_labels]
-    logits, scores = scores_from_cosines(cosines, engine.spec)
-    size = len(templates)
-    truncated = tuple(
-        label for i, label in enumerate(labels) if any(texts.truncated[i * size : (i + 1) * size])
-    )
-    ranked = [_rank(labels, *rows) for rows in zip(scores, cosines, logits, strict=True)]
-    own_ms = {"load": load_ms, "post": (time.perf_counter() - start_s) * 1000}
+    with span("post", *engine.names) as post:
+        cosines = (
+            embedded.embeddings @ label_embeddings(texts.embeddings, len(templates)).T
+        )  # [n_images, n_labels]
+        logits, scores = scores_from_cosines(cosines, engine.spec)
+        size = len(templates)
+        truncated = tuple(
+            label for i, label in enumerate(labels) if any(texts.truncated[i * size : (i + 1) * size])
+        )
+        ranked = [_rank(labels, *rows) for rows in zip(scores, cosines, logits, strict=True)]
+    own_ms = {"load": load_ms, "post": post.ms}
     stages = add_up([own_ms, embedded.timings_ms, texts.timings_ms])
     shared_ms = {stage: ms / len(images) for stage, ms in stages.items()}
     return [

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from starlette.responses import Response
 
 from engines.pool import PooledEngine
+from engines.tracing import span
 
 
 class Answer(Response):
@@ -22,9 +23,9 @@ class Answer(Response):
     def __init__(self, content: Mapping[str, Any], timings_ms: Mapping[str, float]) -> None:
         rounded = {stage: round(ms, 3) for stage, ms in timings_ms.items()}
         body = {**content, "timings_ms": rounded}
-        super().__init__(
-            orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), headers=server_timing(timings_ms)
-        )
+        with span("respond"):
+            text = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+        super().__init__(text, headers=server_timing(timings_ms))
 
 
 def server_timing(timings_ms: Mapping[str, float]) -> dict[str, str]:

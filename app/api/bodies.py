@@ -12,6 +12,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from app.api.errors import ApiError
+from engines.tracing import span
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -36,19 +37,20 @@ async def read_body(
         ApiError: 400 when it cannot be read, 415 when it is neither JSON nor a form, 422 when it does not
             fit the schema.
     """
-    kind = content_type(request)
-    if kind == "multipart/form-data":
-        fields = await _read_form(request, schema, files)
-        content: object = from_form(fields) if from_form else fields
-    elif kind in ("application/json", ""):
-        content = _parse_json(await request.body())
-    else:
-        raise ApiError(
-            415,
-            f"The body is {kind}; send application/json or multipart/form-data.",
-            code="unsupported_media_type",
-        )
-    return check_body(content, schema)
+    with span("receive"):
+        kind = content_type(request)
+        if kind == "multipart/form-data":
+            fields = await _read_form(request, schema, files)
+            content: object = from_form(fields) if from_form else fields
+        elif kind in ("application/json", ""):
+            content = _parse_json(await request.body())
+        else:
+            raise ApiError(
+                415,
+                f"The body is {kind}; send application/json or multipart/form-data.",
+                code="unsupported_media_type",
+            )
+        return check_body(content, schema)
 
 
 def check_body(content: object, schema: type[B]) -> B:

@@ -38,9 +38,6 @@ def build_classify_router(context: Context) -> APIRouter:
         images = await context.reader(pooled).read_images(body.images, "images")
         answers = await _score(pooled, images, labels, templates)
         results = [answer for answer in answers if isinstance(answer, list)]
-        for number, each in enumerate(pooled):
-            own_ms = add_up([result[number].timings_ms for result in results])
-            context.services.metrics.stages(each, own_ms)
         if not results:
             _refuse(answers)
         content = {

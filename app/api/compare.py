@@ -41,7 +41,6 @@ def build_compare_router(context: Context) -> APIRouter:
             reader = context.reader(running_engines(contestants))
             (image,) = await reader.read_usable([body.image], "image")
             answer = await comparison_answer(
-                services,
                 contestants,
                 image,
                 labels,

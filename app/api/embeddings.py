@@ -28,7 +28,6 @@ def build_embeddings_router(context: Context) -> APIRouter:
         pooled = await context.services.engine(body.model or "", body.engine)
         sources = await context.reader([pooled]).read_all(items, "input")
         embedded = await embed_items(pooled, sources, body.dimensions)
-        context.services.metrics.stages(pooled, embedded.timings_ms)
         encode = to_base64 if body.encoding_format == "base64" else lambda row: row
         data = [
             {

@@ -13,6 +13,7 @@ from app.api.bodies import read_body
 from app.api.context import Context
 from app.api.schemas import FeaturesBody
 from engines.base import PatchFeatures
+from engines.tracing import span
 
 
 def build_features_router(context: Context) -> APIRouter:
@@ -32,7 +33,6 @@ def build_features_router(context: Context) -> APIRouter:
         images = await context.reader([pooled]).read_usable(body.images, "images")
         found = await pooled.engine.embed_patches(images)
         timings_ms = {"decode": sum(image.decode_ms for image in images), **found.timings_ms}
-        context.services.metrics.stages(pooled, timings_ms)
         facts = facts_of(pooled)
         if body.format != "base64":
             headers = {
@@ -41,9 +41,9 @@ def build_features_router(context: Context) -> APIRouter:
                 "X-Cached": "false",
                 **server_timing(timings_ms),
             }
-            return Response(
-                _file(found.features, body.format), headers=headers, media_type="application/octet-stream"
-            )
+            with span("respond"):
+                file = _file(found.features, body.format)
+            return Response(file, headers=headers, media_type="application/octet-stream")
         content = {
             "object": "features",
             **facts,

@@ -15,6 +15,7 @@ from app.remote.fetch import fetch_image
 from engines.errors import EngineError, InvalidInputError
 from engines.preparation.images import MAX_IMAGE_BYTES
 from engines.preparation.source import SourceImage
+from engines.tracing import span
 from engines.worker.cache import EmbeddingCache
 from use_cases.embedding import check_text
 from use_cases.images import PixelBudget, read_image
@@ -119,7 +120,8 @@ class ItemReader:
     async def _fetch(self, url: str) -> bytes:
         if not self.allow_urls:
             raise InvalidInputError("URLs are not fetched here; send the image itself, as a data URI.")
-        return await fetch_image(url, max_bytes=MAX_IMAGE_BYTES, timeout_s=_FETCH_TIMEOUT_S)
+        with span("receive"):
+            return await fetch_image(url, max_bytes=MAX_IMAGE_BYTES, timeout_s=_FETCH_TIMEOUT_S)
 
 
 def is_text(item: object) -> bool:
@@ -133,7 +135,8 @@ def _from_base64(text: str) -> bytes:
         if not separator:
             raise InvalidInputError("The data URI must hold base64: data:image/...;base64,...")
     try:
-        return base64.b64decode(text, validate=True)
+        with span("receive"):
+            return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise InvalidInputError("The image is neither a data URI nor base64, or it was cut off.") from None
 

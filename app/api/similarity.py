@@ -29,7 +29,6 @@ def build_similarity_router(context: Context) -> APIRouter:
         texts = reader.check_texts(body.texts, "texts")
         images = await reader.read_usable(body.images, "images")
         found = await compare(pooled, images, texts)
-        context.services.metrics.stages(pooled, found.timings_ms)
         content = {
             "object": "similarity",
             **facts_of(pooled),

@@ -151,6 +151,7 @@ def _measure_rest(watch: Stopwatch, server: OwnServer) -> None:
             _fill_gallery(api)
         texts = iter(f"a thing number {number}" for number in range(10**6))
         watch.repeat("search over REST", lambda: _search(api, next(texts)))
+        watch.repeat("compare over REST", partial(_compare, api, images))
 
 
 def _measure_client(watch: Stopwatch, server: OwnServer, folder: Path) -> None:
@@ -176,7 +177,13 @@ def _ask_by_client(watch: Stopwatch, server: OwnServer, folder: Path) -> None:
         options |= {"image": handle_file(path), "labels": "\n".join(_LABELS)}
         client.predict(api_name="/zero_shot", **options)
 
+    def compare() -> None:
+        path = folder / "image.jpg"
+        path.write_bytes(images.jpeg())
+        client.predict(image=handle_file(path), labels="\n".join(_LABELS), api_name="/compare")
+
     watch.repeat("classify over gradio_client", classify)
+    watch.repeat("compare over gradio_client", compare)
     texts = iter(f"something number {number}" for number in range(10**6))
     watch.repeat(
         "search over gradio_client",
@@ -201,6 +208,10 @@ def _classify(api: httpx.Client, images: NewImages, models: Sequence[str] = (), 
         "engine": engine,
     }
     _post(api, "/v1/classify", json=body)
+
+
+def _compare(api: httpx.Client, images: NewImages) -> None:
+    _post(api, "/v1/compare", json={"image": images.data_uri().decode(), "labels": _LABELS})
 
 
 def _search(api: httpx.Client, text: str) -> None:

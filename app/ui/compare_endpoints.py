@@ -59,7 +59,6 @@ def build_compare_endpoints(services: Services) -> None:
             named = as_names("engines", engines)
             async with open_contestants(services.engine, names, named) as contestants:
                 return await comparison_answer(
-                    services,
                     contestants,
                     await read_for(contestants, path),
                     label_list,

@@ -53,8 +53,6 @@ class ManyHandlers:
         pairs += [("model", each) for each in as_names("models", models)]
         pairs += [("engine", each) for each in as_names("engines", engines)]
         link = render_link(make_link(VIEW, pairs), uploaded=bool(dropped))
-        for column in comparison.columns:
-            self._services.metrics.stages(column.pooled, column.similarity.timings_ms)
         return await asyncio.to_thread(_drawn, comparison, strays, link)
 
     def on_link(self, request: gr.Request) -> tuple[Any, ...]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-from app.compare_answers import compare_for
 from app.services import Services
 from app.ui.compare_links import read_link
 from app.ui.compare_one_cards import EMPTY_STATE, render_comparison
@@ -17,7 +16,8 @@ from app.ui.uploads import uploaded_file
 from app.ui.waiting import until_answered
 from engines.errors import EngineError, InvalidInputError, UnknownModelError
 from engines.loading import EngineKey
-from use_cases.comparison.one_image import Comparison, open_contestants, read_for
+from engines.tracing import span
+from use_cases.comparison.one_image import Comparison, compare_image, open_contestants, read_for
 
 
 async def not_ready(services: Services, models: Sequence[str], engines: Sequence[str]) -> list[EngineKey]:
@@ -50,7 +50,7 @@ async def run_comparison(services: Services, question: CompareQuestion) -> Compa
     path, labels, templates = uploaded_file(question.image), question.label_list, question.templates
     async with open_contestants(services.engine, question.models, question.engines) as contestants:
         image = await read_for(contestants, path)
-        return await compare_for(services, contestants, image, labels, templates, question.distractor)
+        return await compare_image(contestants, image, labels, templates, question.distractor)
 
 
 class CompareOneHandlers:
@@ -89,4 +89,5 @@ class CompareOneHandlers:
     async def _answer(self, question: CompareQuestion) -> str:
         with self._services.metrics.request("page", "compare"):
             comparison = await run_comparison(self._services, question)
-        return render_comparison(comparison, question.link(), uploaded=not question.picture)
+            with span("respond"):
+                return render_comparison(comparison, question.link(), uploaded=not question.picture)

@@ -1,31 +1,10 @@
 // Draws figures with plotly, which is loaded when the first one is drawn.
 // gr.HTML runs this with: element, its root; props; watch(prop, callback).
 
-const CLEAR = "rgba(0,0,0,0)";
-const OPTIONS = {responsive: true, displayModeBar: false};
 const NARROW = 480;  // pixels, below which ticks are numbers
 const MAX_NAMED = 24;  // rows or columns that have room for their names
 
 let isWaiting = false;  // for the tab to be opened
-
-function add(parent, tag, attributes = {}) {
-    const child = document.createElement(tag);
-    Object.assign(child, attributes);
-    parent.appendChild(child);
-    return child;
-}
-
-function layoutOf(figure) {
-    const text = colour("--body-text-color"), lines = colour("--border-color-primary");
-    const axis = {gridcolor: lines, zerolinecolor: lines, linecolor: lines, automargin: true};
-    const {xaxis, yaxis, ...rest} = figure.layout;
-    return {
-        paper_bgcolor: CLEAR, plot_bgcolor: CLEAR, font: {color: text, size: 11}, margin: {l: 8, r: 8, t: 8, b: 8},
-        showlegend: false, legend: {orientation: "h", y: 1.02, yanchor: "bottom"}, height: figure.height,
-        dragmode: false, hovermode: "closest",  // a finger on the chart scrolls the page
-        xaxis: {...axis, ...xaxis}, yaxis: {...axis, ...yaxis}, ...rest,
-    };
-}
 
 function ticks(names, narrow) {
     const shown = names.length <= MAX_NAMED && !narrow;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from app.services import Services
-from app.ui import compare_tab, engine_choice, result_cards, search_tab
+from app.ui import compare_tab, engine_choice, latency_tab, result_cards, search_tab
 from app.ui.compare_endpoints import build_compare_endpoints
 from app.ui.endpoints import build_endpoints
 from app.ui.search_endpoints import build_search_endpoints
@@ -16,7 +16,9 @@ INTRODUCTION = f"""
 # {TITLE}
 Ask SigLIP and CLIP which of your words fit a picture, on an ordinary CPU, and see how they differ.
 """
-CSS = result_cards.CSS + engine_choice.CSS + search_tab.CSS + compare_tab.CSS
+# Room for all tabs on a phone; Gradio would put some into a menu.
+_NARROW_TABS = "@media (max-width: 480px) { .tab-container button { padding: 0 6px !important; } }\n"
+CSS = _NARROW_TABS + result_cards.CSS + engine_choice.CSS + search_tab.CSS + compare_tab.CSS + latency_tab.CSS
 THEME = gr.themes.Soft()
 
 
@@ -29,6 +31,7 @@ def build_demo(services: Services) -> gr.Blocks:
             build_zero_shot_tab(services)
             search_tab.build_search_tab(services)
             compare_tab.build_compare_tab(services, demo, tabs)
+            latency_tab.build_latency_tab(services, tabs)
         build_endpoints(services)
         build_search_endpoints(services)
         build_compare_endpoints(services)

@@ -33,7 +33,6 @@ def build_endpoints(services: Services) -> None:
             min_side = min_image_side([pooled.engine.spec])
             source = await read_image(path, min_side, services.pool.worker.cache)
             embedded = await embed_items(pooled, [source])
-            services.metrics.stages(pooled, embedded.timings_ms)
         return {**_facts(pooled, embedded), "embedding": embedded.embeddings[0].tolist()}
 
     @shows_errors
@@ -50,7 +49,6 @@ def build_endpoints(services: Services) -> None:
             check_size("text", lines, MAX_LABELS)
             pooled = await services.engine(as_text("model", model), as_text("engine", engine))
             embedded = await embed_items(pooled, lines)
-            services.metrics.stages(pooled, embedded.timings_ms)
         return {
             **_facts(pooled, embedded),
             "embeddings": embedded.embeddings.tolist(),

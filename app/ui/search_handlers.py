@@ -14,12 +14,14 @@ from app.ui.engine_choice import render_qualities
 from app.ui.errors import shows_errors, streams_errors
 from app.ui.search_cards import EMPTY_STATE, Answer, render_answers
 from app.ui.search_progress import page_sentence
-from app.ui.search_question import IMAGES, SearchQuestion, as_number, event_text
+from app.ui.search_question import IMAGES, SearchQuestion, event_text
+from app.ui.sent_values import as_number
 from app.ui.uploads import as_names, as_text
 from app.ui.waiting import until_answered
 from engines.errors import InvalidInputError
 from engines.pool import PooledEngine
 from engines.preparation.source import SourceImage
+from engines.tracing import span
 from use_cases.images import read_image
 from use_cases.retrieval.errors import IndexBusyError, IndexMismatchError, UnknownIndexError
 from use_cases.retrieval.image_table import ImageTable
@@ -104,8 +106,9 @@ class SearchHandlers:
             for each, (answer, record) in zip(pooled, found, strict=True):
                 answers[each.engine.spec.name] = answer
                 liked = liked or record
-        answers.update({model: str(error) for model, error in failing.items()})
-        return self._shown(question, offset, answers, liked)
+            answers.update({model: str(error) for model, error in failing.items()})
+            with span("respond"):
+                return self._shown(question, offset, answers, liked)
 
     async def _ask(
         self, pooled: PooledEngine, question: SearchQuestion, image: SourceImage | None, offset: int
@@ -123,7 +126,6 @@ class SearchHandlers:
             return await self._why_missing(question.gallery_name, str(error)), None
         except (IndexMismatchError, IndexBusyError) as error:
             return page_sentence(error), None
-        self._services.metrics.stages(pooled, answer.timings_ms)
         if isinstance(answer, SearchAnswer) and not answer.total:
             return await self._why_missing(question.gallery_name, answer.explanation), None
         return answer, liked

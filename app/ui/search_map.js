@@ -29,14 +29,13 @@ function traces(map) {
     ];
 }
 
-const CLEAR = "rgba(0,0,0,0)";
 const LAYOUT = {
     // A finger on the map scrolls the page.
     showlegend: false, hovermode: "closest", dragmode: matchMedia("(pointer: coarse)").matches ? false : "pan",
     paper_bgcolor: CLEAR, plot_bgcolor: CLEAR, margin: {l: 8, r: 8, t: 8, b: 8},
 };
 const AXIS = {showticklabels: false, zeroline: false, showgrid: false, showline: false};
-const OPTIONS = {responsive: true, displaylogo: false,
+const MAP_OPTIONS = {responsive: true, displaylogo: false,
     modeBarButtons: [["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]]};
 
 async function draw() {
@@ -53,7 +52,7 @@ async function draw() {
     const isNew = !plot.on;
     const modebar = {bgcolor: CLEAR, color: colour("--body-text-color"), activecolor: colour("--color-accent")};
     const layout = {...LAYOUT, xaxis: AXIS, yaxis: AXIS, modebar, uirevision: map.key};
-    await Plotly.react(plot, traces(map), layout, OPTIONS);
+    await Plotly.react(plot, traces(map), layout, MAP_OPTIONS);
     note.textContent = map.note;
     if (isNew) listen(plot);
     if (!results) {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any, Literal, get_args
 
 import gradio as gr
 
+from app.ui.sent_values import as_number
 from app.ui.uploads import Upload, as_names, as_text, uploaded_file
-from engines.errors import InvalidInputError
 from engines.preparation.source import SourceImage
 from use_cases.retrieval.filters import ImageFilter, Orientation
 from use_cases.retrieval.query import ImageQuery
@@ -126,19 +125,6 @@ class SearchQuestion:
             orientation=_orientation(as_text("orientation", self.orientation)),
             hide_duplicates=bool(self.hide_duplicates),
         )
-
-
-def as_number(name: str, value: object, default: float = 0.0) -> float:
-    """Return a number, the default for one that was left empty.
-
-    Raises:
-        InvalidInputError: when it is no finite number.
-    """
-    if value in (None, ""):
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InvalidInputError(f"The {name} must be a number.")
-    return float(value)
 
 
 def event_text(event: gr.EventData, name: str) -> str:

@@ -1,7 +1,8 @@
-"""Check values that events receive as they were sent: several files, and flags. Single ones: `uploads`."""
+"""Check values that events receive as they were sent: files, flags, numbers. Single ones: `uploads`."""
 
 from __future__ import annotations
 
+import math
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -43,3 +44,16 @@ def as_flag(name: str, value: object) -> bool:
     if value is not None and not isinstance(value, bool):
         raise InvalidInputError(f"The parameter {name!r} must be true or false.")
     return bool(value)
+
+
+def as_number(name: str, value: object, default: float = 0.0) -> float:
+    """Return a number, the default for one that was left empty.
+
+    Raises:
+        InvalidInputError: when it is no finite number.
+    """
+    if value in (None, ""):
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InvalidInputError(f"The {name} must be a number.")
+    return float(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,9 +13,8 @@ from app.ui.errors import shows_errors, streams_errors
 from app.ui.result_cards import EMPTY_STATE, render_cards
 from app.ui.uploads import Upload, as_names, as_text, uploaded_file
 from app.ui.waiting import until_answered
-from engines.pool import PooledEngine
+from engines.tracing import span
 from use_cases.zero_shot import (
-    Classification,
     check_labels,
     check_templates,
     classify_image,
@@ -65,21 +64,16 @@ class ZeroShotHandlers:
         with self._services.metrics.request("gradio", "zero_shot"):
             request = self._checked(image, labels, template)
             pooled = await self._services.engines(as_names("models", models), as_text("engine", engine))
-            results = await self._classified(pooled, request)
+            results = await classify_image(pooled, *request)
         return {"results": [asdict(result) for result in results]}
 
     async def _answer(self, image: Upload, labels: str, template: str, models: list[str], engine: str) -> str:
         with self._services.metrics.request("page", "zero_shot"):
             request = self._checked(image, labels, template)
             pooled, failing = await self._services.passing_engines(models, engine)
-            results = await self._classified(pooled, request)
-        return render_cards(results, failing)
-
-    async def _classified(self, pooled: Sequence[PooledEngine], request: _Request) -> list[Classification]:
-        results = await classify_image(pooled, *request)
-        for each, result in zip(pooled, results, strict=True):
-            self._services.metrics.stages(each, result.timings_ms)
-        return results
+            results = await classify_image(pooled, *request)
+            with span("respond"):
+                return render_cards(results, failing)
 
     def _checked(self, image: Upload, labels: str, template: str) -> _Request:
         path = uploaded_file(image)

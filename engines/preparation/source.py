@@ -11,6 +11,7 @@ import xxhash
 from PIL import Image
 
 from engines.preparation.images import ImageSource, decode_image, read_image_file
+from engines.tracing import Span, current_trace
 
 # XXH3 is ten times as fast as SHA-256, which would take longer than half of a JPEG's decoding; the
 # secret seed keeps strangers from making two images with the same digest.
@@ -90,4 +91,7 @@ class SourceImage:
         return self._pixel_digest
 
     def _add_time(self, start_s: float) -> None:
-        self.decode_ms += (time.perf_counter() - start_s) * 1000
+        end_s = time.perf_counter()
+        self.decode_ms += (end_s - start_s) * 1000
+        if trace := current_trace():
+            trace.add(Span("decode", start_s, end_s))

@@ -21,7 +21,7 @@ from engines.preparation.source import SourceImage
 from engines.worker.background import in_background
 from engines.worker.batcher import MicroBatcher
 from engines.worker.cache import CachedRow, CacheKey
-from engines.worker.calls import EngineThreads, Row, Tower
+from engines.worker.calls import BatcherLimits, EngineThreads, Row, Tower
 from engines.worker.flights import Flights, link
 from engines.worker.policy import DEMAND_FOR_PARALLEL
 from engines.worker.shared import Embedded, Features, Worker
@@ -90,6 +90,11 @@ class BatchedEngine:
         return self.engine.spec
 
     @property
+    def names(self) -> tuple[str, str]:
+        """Return the model's name and the engine's."""
+        return self.spec.name, self.engine.name
+
+    @property
     def batchers(self) -> dict[str, MicroBatcher[Pixels] | MicroBatcher[Tokens]]:
         """Return the batchers by the name of what they compute."""
         return {"image": self.images, "text": self.texts, "patches": self.patches}
@@ -148,7 +153,7 @@ class BatchedEngine:
             EngineClosedError: when the engine is not running.
         """
         with self._serving():
-            watch = Stopwatch("preprocess")
+            watch = Stopwatch(*self.names, "image")
             before_ms = _decode_ms(images)
             found: list[_Found] = []
             for chunk in self._chunks(images, self.images):
@@ -177,7 +182,7 @@ class BatchedEngine:
             EngineClosedError: when the engine is not running.
         """
         with self._serving():
-            watch = Stopwatch("tokenize")
+            watch = Stopwatch(*self.names, "text")
             found: dict[str, _Found] = {}
             for chunk in self._chunks(sorted(set(texts), key=_rough_length), self.texts):
                 keys = [CacheKey.of_text(self.identity, text) for text in chunk]
@@ -202,7 +207,7 @@ class BatchedEngine:
             EngineClosedError: when the engine is not running.
         """
         with self._serving():
-            watch = Stopwatch("preprocess")
+            watch = Stopwatch(*self.names, "patches")
             before_ms = _decode_ms(images)
             rows: list[NDArray[np.float32]] = []
             for chunk in self._chunks(images, self.patches):
@@ -211,7 +216,14 @@ class BatchedEngine:
                 watch.count(calls)
                 rows += [call.value for call in calls]
             watch.leave_out(_decode_ms(images) - before_ms)
-            return Features(np.stack(rows) if rows else np.empty((0, 0, 0), np.float32), watch.timings_ms())
+            return Features(
+                np.stack(rows) if rows else np.empty((0, 0, 0), np.float32), watch.stop(len(images))
+            )
+
+    def set_limits(self, limits: BatcherLimits) -> None:
+        """Change the largest batch and the longest wait of all batchers."""
+        for batcher in self.batchers.values():
+            batcher.set_limits(limits)
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
@@ -315,7 +327,7 @@ class BatchedEngine:
         rows = [each.row.embedding for each in found]
         return Embedded(
             np.stack(rows) if rows else np.empty((0, self.spec.dim), np.float32),
-            watch.timings_ms(),
+            watch.stop(len(found), sum(each.cached for each in found)),
             truncated=tuple(each.row.truncated for each in found),
             cached=tuple(each.cached for each in found),
             num_tokens=tuple(each.row.num_tokens for each in found),

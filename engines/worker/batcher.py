@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import EngineClosedError, EngineError, InferenceError
-from engines.worker.calls import BatcherLimits, EngineThreads, Row, Tower
+from engines.worker.calls import BatcherLimits, EngineCall, EngineThreads, Row, Tower
 from engines.worker.cores import CoreSlots
 from engines.worker.lane import Lane, Request, fail
 from engines.worker.policy import DEMAND_FOR_PARALLEL, Arm, BatchPolicy
@@ -90,6 +90,12 @@ class MicroBatcher(Generic[T]):
             _settle_waiting(lane)
         self._slots.remove_queue(self._has_waiting)
 
+    def set_limits(self, limits: BatcherLimits) -> None:
+        """Change the largest batch and the longest wait from the next call on."""
+        self._limits = limits
+        self.policy.limit(limits.max_batch_size)
+        self._interactive.max_wait_ms = limits.max_wait_ms
+
     @property
     def queue_size(self) -> int:
         """Return the number of items that wait for an engine call, without those in the background."""
@@ -118,7 +124,7 @@ class MicroBatcher(Generic[T]):
         """
         first_s = self._interactive.first_s
         due_s = list(self._calls.values()) + ([] if first_s is None else [first_s])
-        return time.monotonic() - max(min(due_s), self.stats.last_success_s or 0.0) if due_s else 0.0
+        return time.perf_counter() - max(min(due_s), self.stats.last_success_s or 0.0) if due_s else 0.0
 
     def enqueue(self, items: Sequence[T], *, background: bool = False) -> list[asyncio.Future[Row]]:
         """Put items into the queue, all or none; cancelling a future takes its item out again.
@@ -182,7 +188,9 @@ class MicroBatcher(Generic[T]):
 
     async def _work(self, lane: Lane[T]) -> None:
         while True:
+            lane.open_s = time.perf_counter()
             await self._wait_for_company(lane)
+            lane.filled_s = time.perf_counter()
             need = partial(self._cores_needed, lane)
             cores = await self._slots.acquire(need, background=lane.background)
             if not cores:  # nothing waited any more; what has come since needs cores of its own
@@ -206,7 +214,7 @@ class MicroBatcher(Generic[T]):
         while 0 < lane.size < self._limits.max_batch_size:
             wait_ms = self.policy.wait_ms(lane.size, lane.demand.gap_ms)
             deadline_s = first_s + min(wait_ms, lane.max_wait_ms) / 1000
-            remaining_s = deadline_s - time.monotonic()
+            remaining_s = deadline_s - time.perf_counter()
             if remaining_s <= 0:
                 return
             # No asyncio.wait_for: before Python 3.12 it can swallow the cancellation that stops the worker.
@@ -250,7 +258,7 @@ class MicroBatcher(Generic[T]):
                 logger.error("The worker failed on a batch", exc_info=error)
 
         call = asyncio.get_running_loop().create_task(self._run_batch(batch, arm, thread))
-        self._calls[call] = time.monotonic()
+        self._calls[call] = time.perf_counter()
         call.add_done_callback(end)
 
     async def _run_batch(self, batch: list[Request[T]], arm: Arm, thread: EngineThread) -> None:
@@ -280,13 +288,16 @@ class MicroBatcher(Generic[T]):
         size = next(size for size in self.policy.sizes_from(arm) if size >= len(items))
         padded = items + items[-1:] * (size - len(items))
         saturated = self._is_saturated
-        rows, infer_ms = await thread.call(lambda: _checked(run(padded), size), self._limits.call_timeout_s)
+        rows, start_s, end_s = await thread.call(
+            lambda: _checked(run(padded), size), self._limits.call_timeout_s
+        )
+        call = EngineCall(self.stats.calls, len(items), start_s, end_s)
         if not arm.parallel or (saturated and self._is_saturated):
-            self.policy.observe(arm._replace(size=size), infer_ms)
-        self.stats.count_call(len(items), infer_ms, background=batch[0].background)
+            self.policy.observe(arm._replace(size=size), call.infer_ms)
+        self.stats.count_call(len(items), call.infer_ms, background=batch[0].background)
         for request, row in zip(batch, rows, strict=False):
             if not request.future.done():
-                request.future.set_result(Row(row, self.stats.calls, len(items), infer_ms))
+                request.future.set_result(Row(row, call, request.arrived_s, request.filled_s))
 
     @property
     def _is_saturated(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,14 +30,27 @@ class BatcherLimits:
     call_timeout_s: float = 60.0  # an engine call that takes longer counts as hanging
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What the engine made of one item, and what its call took."""
+class EngineCall(NamedTuple):
+    """One call of an engine, which the items of its batch share; times are those of `time.perf_counter`."""
+
+    number: int
+    batch_size: int
+    start_s: float
+    end_s: float
+
+    @property
+    def infer_ms(self) -> float:
+        """Return how long the engine took."""
+        return (self.end_s - self.start_s) * 1000
+
+
+class Row(NamedTuple):
+    """What the engine made of one item, and how it came to that."""
 
     value: NDArray[np.float32]  # [dim], or [tokens, hidden] of patches
-    call_number: int  # items of one engine call share it
-    batch_size: int
-    infer_ms: float  # of the whole engine call
+    call: EngineCall
+    arrived_s: float  # when it was put into the queue
+    filled_s: float  # when no more company was waited for
 
 
 @dataclass(slots=True)

@@ -51,7 +51,7 @@ class Canary:
         self._engine = engine
         self._given = given
         self._restarts = engine.restarts
-        self.passed_s = time.monotonic()
+        self.passed_s = time.perf_counter()
         self.postponed_s = 0.0  # when the queue was full last; then nothing is known
         self.problem: str | None = None  # of the last check
 
@@ -67,7 +67,7 @@ class Canary:
             (image,) = await self._engine.images.submit([self._given.pixels])
             (text,) = await self._engine.texts.submit([self._given.tokens])
         except OverloadedError:
-            self.postponed_s = time.monotonic()
+            self.postponed_s = time.perf_counter()
             return
         except EngineError as error:
             self.problem = f"the canary failed: {error}"
@@ -79,7 +79,7 @@ class Canary:
         if not cosine >= _MIN_COSINE:
             self.problem = f"the canary's embedding has changed (cosine {cosine:.4f})"
             return
-        self.problem, self.passed_s, self._restarts = None, time.monotonic(), restarts
+        self.problem, self.passed_s, self._restarts = None, time.perf_counter(), restarts
 
 
 def _cosine(row: Any, reference: Embeddings) -> float:

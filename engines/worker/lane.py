@@ -24,7 +24,8 @@ class Request(Generic[T]):
     item: T
     future: asyncio.Future[Row]
     background: bool
-    arrived_s: float = field(default_factory=time.monotonic)
+    arrived_s: float = field(default_factory=time.perf_counter)
+    filled_s: float = 0.0  # when no more company was waited for
 
 
 class Lane(Generic[T]):
@@ -43,6 +44,7 @@ class Lane(Generic[T]):
         self.demand = Demand()
         self.in_calls = 0  # items
         self.arm = Arm(False, 1)  # of the next call
+        self.open_s = self.filled_s = 0.0  # when it last began and stopped to wait for items and company
         self.arrived = asyncio.Event()
         self._waiting: deque[Request[T]] = deque()
 
@@ -55,7 +57,7 @@ class Lane(Generic[T]):
 
     @property
     def first_s(self) -> float | None:
-        """Return when the first of those that wait has come, on time.monotonic's clock."""
+        """Return when the first of those that wait has come, on time.perf_counter's clock."""
         return self._waiting[0].arrived_s if self.size else None
 
     def put(self, items: Sequence[T]) -> list[asyncio.Future[Row]]:
@@ -77,7 +79,11 @@ class Lane(Generic[T]):
 
     def take(self) -> list[Request[T]]:
         """Take the next call's items out of the queue; they count as in a call when it starts."""
-        return [self._waiting.popleft() for _ in range(min(self.size, self.arm.size))]
+        batch = [self._waiting.popleft() for _ in range(min(self.size, self.arm.size))]
+        for request in batch:  # one that came while a call waited for cores did not wait for company
+            was_open = self.open_s <= request.arrived_s <= self.filled_s
+            request.filled_s = self.filled_s if was_open else request.arrived_s
+        return batch
 
     def count_in_calls(self, change: int) -> None:
         """Say how many items more are in calls, or less."""

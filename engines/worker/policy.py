@@ -53,10 +53,18 @@ class BatchPolicy:
                 and run in the next, so a call may take half of it.
         """
         self._cores = cores
-        self._sizes = [2**power for power in range(max_batch_size.bit_length())]
+        self._sizes: list[int] = []
+        self.limit(max_batch_size)
         self._max_call_ms = target_p95_ms / 2
         self._records: dict[Arm, _Record] = {}
         self._calls = 0
+
+    def limit(self, max_batch_size: int) -> None:
+        """Change how many items a call may take; what was learned stays."""
+        self._max_size = max_batch_size
+        # No size is forgotten: a call of it may be about to start.
+        largest = max([max_batch_size, *self._sizes])
+        self._sizes = [2**power for power in range(largest.bit_length())]
 
     def observe(self, arm: Arm, elapsed_ms: float) -> None:
         """Learn what one call took; a parallel one only if the cores were busy meanwhile."""
@@ -138,7 +146,8 @@ class BatchPolicy:
         return arms
 
     def _usable_sizes(self, items: int) -> list[int]:
-        return [size for size in self._sizes if size <= items] or self._sizes[:1]
+        most = min(items, self._max_size)
+        return [size for size in self._sizes if size <= most] or self._sizes[:1]
 
     def _untried(self, arms: list[Arm]) -> Arm | None:
         """Return an arm to learn about, if its smaller kin give hope that it is worth it."""
@@ -194,7 +203,9 @@ class BatchPolicy:
     def _padded(self, arm: Arm, waiting: int, within_ms: float) -> Arm:
         """Return the next size up where one call that is not full beats a full one and the rest."""
         larger = Arm(False, 2 * arm.size)
-        if arm.parallel or not arm.size < waiting < larger.size or self._known_ms(larger) > within_ms:
+        if arm.parallel or larger.size > self._max_size or not arm.size < waiting < larger.size:
+            return arm
+        if self._known_ms(larger) > within_ms:
             return arm
         rate, full_rate = self.rate(larger, waiting), self.rate(arm)
         pays = rate is not None and full_rate is not None and rate > full_rate and self._is_in_time(larger)

@@ -31,7 +31,7 @@ class Features:
     timings_ms: dict[str, float]  # by stage: preprocess, queue, infer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Worker:
     """What all engines of one process share."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class TowerStats:
-    """Counts since the start; seconds are those of time.monotonic."""
+    """Counts since the start; seconds are those of time.perf_counter."""
 
     calls: int = 0
     items: int = 0
@@ -29,4 +29,4 @@ class TowerStats:
         self.background_items += items if background else 0
         self.infer_s += infer_ms / 1000
         self.batch_sizes[items] += 1
-        self.last_success_s = time.monotonic()
+        self.last_success_s = time.perf_counter()

@@ -18,7 +18,7 @@ R = TypeVar("R")
 class _Call(NamedTuple):
     run: Callable[[], object]
     loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[tuple[object, float]]
+    future: asyncio.Future[tuple[object, float, float]]
 
 
 class EngineThread:
@@ -35,8 +35,8 @@ class EngineThread:
         self._leaving: list[threading.Thread] = []
         self.deaths = 0  # times that the thread ended of itself
 
-    async def call(self, run: Callable[[], R], timeout_s: float) -> tuple[R, float]:
-        """Return what `run` returns and the milliseconds that it took.
+    async def call(self, run: Callable[[], R], timeout_s: float) -> tuple[R, float, float]:
+        """Return what `run` returns, and when it began and ended on the clock of `time.perf_counter`.
 
         Raises:
             InferenceError: when it takes longer than the timeout; the thread is left behind with it, and
@@ -54,14 +54,14 @@ class EngineThread:
                 raise StalledError(
                     f"The engine did not answer within {timeout_s:g} s and was started again; try once more."
                 )
-            result, elapsed_ms = call.future.result()
+            result, start_s, end_s = call.future.result()
         except ThreadEndedError:  # it may still look alive for a moment, but takes no more calls
             self.deaths += 1
             self.close()
             raise
         finally:
             call.future.cancel()  # what comes after all is for nobody
-        return result, elapsed_ms  # type: ignore[return-value]  # the queue forgets the type
+        return result, start_s, end_s  # type: ignore[return-value]  # the queue forgets the type
 
     def close(self) -> None:
         """Let the thread end after the call that it may be in."""
@@ -106,11 +106,11 @@ def _work(calls: queue.SimpleQueue[_Call | None]) -> None:
             _settle(call, error=ThreadEndedError("The engine's thread ended on this request; try once more."))
             return
         else:
-            _settle(call, result=(result, (time.perf_counter() - start_s) * 1000))
+            _settle(call, result=(result, start_s, time.perf_counter()))
 
 
 def _settle(
-    call: _Call, *, result: tuple[object, float] | None = None, error: Exception | None = None
+    call: _Call, *, result: tuple[object, float, float] | None = None, error: Exception | None = None
 ) -> None:
     def settle() -> None:
         if call.future.done():

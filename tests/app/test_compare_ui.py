@@ -256,9 +256,7 @@ async def test_mistakes_that_fail_are_listed_and_leave_the_comparison(services, 
 
     monkeypatch.setattr("use_cases.comparison.mistakes.try_mistakes", fail)
     async with open_contestants(services.engine, MODELS, []) as chosen:
-        answer = await comparison_answer(
-            services, chosen, picture(), ["red", "blue"], {}, distractor="", mistakes=True
-        )
+        answer = await comparison_answer(chosen, picture(), ["red", "blue"], {}, distractor="", mistakes=True)
     assert [column["model"] for column in answer["columns"]] == list(MODELS)
     assert answer["mistakes"] == []
     assert [(each["model"], each["error"]) for each in answer["mistakes_failed"]] == [
@@ -270,5 +268,5 @@ async def test_too_many_labels_for_mistakes_are_refused_before_anything_is_compu
     async with open_contestants(services.engine, MODELS, []) as chosen:
         labels = [str(number) for number in range(51)]
         with pytest.raises(InvalidInputError, match="at most 50"):
-            await comparison_answer(services, chosen, picture(), labels, {}, distractor="", mistakes=True)
+            await comparison_answer(chosen, picture(), labels, {}, distractor="", mistakes=True)
         assert not any(each.pooled.engine.engine.batches for each in chosen)

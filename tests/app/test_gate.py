@@ -33,11 +33,11 @@ def test_the_gate_passes_and_fails_when_a_delay_is_injected(run, tmp_path, monke
     code, text = run(0, "--update")
     assert (code, "start until ready: nothing -> " in text) == (0, True)
     path = tmp_path / "budget.json"  # starting takes a moment, of which neighbours may make several
-    wide = {name: replace(limit, high=10 * limit.high) for name, limit in gate.read_budget(path).items()}
+    wide = {name: replace(limit, high=5 * limit.high) for name, limit in gate.read_budget(path).items()}
     gate.write_budget(path, wide)
     code, text = run(0)
     assert code == 0, text
-    code, text = run(15)
+    code, text = run(8)
     assert (code, started(text)[-1]) == (1, "over")
     assert "once more, for a neighbour may have disturbed it" in text
 

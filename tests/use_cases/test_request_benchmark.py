@@ -29,6 +29,8 @@ def fake_worker(job):
         return {"zero_shot_known": cell, "zero_shot_new": cell}
     if job["task"] == "clients":
         return {"image_tower": cell, "two_clients": {"ratio": 1.1, "foreign_cores": 1.0}}
+    if job["task"] == "tracing":
+        return {"tracing": {"ratio": 1.005, "foreign_cores": 0.0}}
     return {"gops": 150.0, "peak_gops": 200.0, "image_gflop": 1.0, "foreign_cores": 0.0}
 
 
@@ -106,6 +108,7 @@ def test_each_task_runs_on_a_tiny_checkpoint(tiny_siglip, engine, tmp_path, monk
     assert answers["zero_shot_known"]["num_iters"] == answers["zero_shot_new"]["num_iters"] == 1
     if engine != PLAIN:
         assert request_tasks.run_clients(job)["two_clients"]["ratio"] > 0
+        assert request_tasks.run_tracing(job)["tracing"]["ratio"] > 0
     else:
         assert request_tasks.run_int8_rate(job)["image_gflop"] > 0
 

@@ -14,6 +14,7 @@ REQUEST_TITLES: Mapping[str, str] = MappingProxyType(
         "zero_shot_known": "zero-shot, new photo, 10 known labels",
         "zero_shot_new": "zero-shot, new photo, 10 new labels",
         "two_clients": "two clients at once, images",
+        "tracing": "zero-shot requests that leave traces",
         "image_tower_share": "image tower's rate",
         "int8_peak": "int8 instructions in registers: the peak",
         "int8_rate": "best int8 matrix product",

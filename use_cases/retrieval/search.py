@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from itertools import count
 from typing import Literal, NamedTuple, TypeAlias
@@ -15,10 +14,12 @@ from engines.base import normalize
 from engines.errors import InvalidInputError
 from engines.models import ModelSpec
 from engines.pool import PooledEngine
+from engines.tracing import span
 from use_cases.retrieval.errors import UnknownIndexError
 from use_cases.retrieval.image_table import ImageTable
 from use_cases.retrieval.query import ImageQuery, check_query
 from use_cases.retrieval.records import ImageRecord
+from use_cases.retrieval.snapshot import Effort
 from use_cases.side_by_side import side_by_side
 from use_cases.timings import add_up
 from use_cases.zero_shot import scores_from_cosines
@@ -108,15 +109,15 @@ async def search_images(pooled: PooledEngine, table: ImageTable, query: ImageQue
     texts, images = await side_by_side(
         engine.embed_texts(wanted), engine.embed_images([query.image] if query.image else [])
     )
-    start_s = time.perf_counter()
-    rows = iter(texts.embeddings)
-    text = next(rows) if query.text.strip() else None
-    negative = next(rows) if query.negative.strip() else None
-    image = images.embeddings[0] if query.image else None
-    if query.like:
-        image = await asyncio.to_thread(_embedding_of, table, query.like)
-    ranking = _Ranking(_combine(query, text, image, negative), query, engine.spec)
-    found = await asyncio.to_thread(_find, table, ranking)
+    with span("search", *engine.names) as searching:
+        rows = iter(texts.embeddings)
+        text = next(rows) if query.text.strip() else None
+        negative = next(rows) if query.negative.strip() else None
+        image = images.embeddings[0] if query.image else None
+        if query.like:
+            image = await asyncio.to_thread(_embedding_of, table, query.like)
+        ranking = _Ranking(_combine(query, text, image, negative), query, engine.spec)
+        found = await asyncio.to_thread(_find, table, ranking)
     hits = zip(
         count(query.offset + 1),
         found.scores.tolist(),
@@ -127,7 +128,7 @@ async def search_images(pooled: PooledEngine, table: ImageTable, query: ImageQue
     own_ms = {
         "load": pooled.load_ms,
         "decode": query.image.decode_ms if query.image else 0.0,
-        "search": (time.perf_counter() - start_s) * 1000,
+        "search": searching.ms,
     }
     return SearchAnswer(
         model=engine.spec.name,
@@ -150,7 +151,9 @@ def _find(table: ImageTable, ranking: _Ranking) -> _Found:
     total = len(snapshot)
     searched = snapshot.count(query.where) if query.where else total
     end = query.offset + query.top_k
-    (nearest,) = snapshot.nearest(ranking.direction[None], end + 1, query.where)  # one tells of another page
+    effort: Effort = "full" if query.text.strip() or query.negative.strip() else "image"
+    # One more than wanted tells of another page.
+    (nearest,) = snapshot.nearest(ranking.direction[None], end + 1, query.where, effort=effort)
     scores = ranking.scores(nearest.cosines)
     reached = len(scores) if query.min_score is None else int((scores >= query.min_score).sum())
     page = nearest.best(min(reached, end)).after(query.offset)

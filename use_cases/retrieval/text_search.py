@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from engines.errors import InvalidInputError
 from engines.pool import PooledEngine
 from engines.preparation.source import SourceImage
+from engines.tracing import span
 from use_cases.embedding import check_text
 from use_cases.retrieval.filters import ImageFilter
 from use_cases.retrieval.image_table import ImageTable
@@ -78,24 +78,23 @@ async def search_texts(
     search_ms, left_out = 0.0, 0
     if isinstance(texts, ImageTable):
         embedded = (await pooled.engine.embed_images([image])).embeddings[0]  # from the cache the second time
-        start_s = time.perf_counter()
-        captions = await asyncio.to_thread(_captions, texts, embedded)
-        texts, left_out = captions.texts, captions.left_out
-        search_ms = (time.perf_counter() - start_s) * 1000
+        with span("search", *pooled.engine.names) as looking:
+            captions = await asyncio.to_thread(_captions, texts, embedded)
+        texts, left_out, search_ms = captions.texts, captions.left_out, looking.ms
     candidates = list(dict.fromkeys(check_text(text.strip()) for text in texts))
     check_size("text", candidates, MAX_TEXTS)
     images, embedded_texts = await side_by_side(
         pooled.engine.embed_images([image]), pooled.engine.embed_texts(candidates)
     )
-    start_s = time.perf_counter()
-    cosines = embedded_texts.embeddings @ images.embeddings[0]
-    probable = pooled.engine.spec.score == "sigmoid"
-    scores = scores_from_cosines(cosines, pooled.engine.spec)[1] if probable else cosines
-    best = np.argsort(-cosines, kind="stable")[:top_k]
+    with span("search", *pooled.engine.names) as ranking:
+        cosines = embedded_texts.embeddings @ images.embeddings[0]
+        probable = pooled.engine.spec.score == "sigmoid"
+        scores = scores_from_cosines(cosines, pooled.engine.spec)[1] if probable else cosines
+        best = np.argsort(-cosines, kind="stable")[:top_k]
     own_ms = {
         "load": pooled.load_ms,
         "decode": image.decode_ms,
-        "search": search_ms + (time.perf_counter() - start_s) * 1000,
+        "search": search_ms + ranking.ms,
     }
     return TextAnswer(
         model=pooled.engine.spec.name,

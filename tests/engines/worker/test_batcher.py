@@ -72,7 +72,7 @@ async def test_requests_that_wait_together_run_in_one_batch_and_keep_their_order
         rows = [(await other)[0] for other in others]
         assert b.engine.batches == [1, 8]  # five, and filled up to a shape that the runtime knows
         np.testing.assert_allclose([r.value for r in rows], [unit(value) for value in range(5)], rtol=1e-6)
-        assert {r.batch_size for r in rows} == {5}
+        assert {r.call.batch_size for r in rows} == {5}
 
 
 async def test_a_long_list_runs_in_several_batches_and_keeps_its_order():

@@ -1,0 +1,169 @@
+"""Telemetry: times by stage and window, shares that add up, downloads that others can read."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from engines.tracing import Span, Trace
+from use_cases.telemetry.downloads import to_chrome_trace, to_csv
+from use_cases.telemetry.shares import BETWEEN, time_shares
+from use_cases.telemetry.sketches import RELATIVE_ERROR, StageKey, stage_times
+from use_cases.telemetry.telemetry import KEPT_S, MAX_TRACES, SLICE_S, Sample, Telemetry
+
+NAMES = ("siglit-mini", "onnx-fp32", "image")
+
+
+class Clock:
+    def __init__(self, now_s=1000.0):
+        self.now_s = now_s
+
+    def __call__(self):
+        return self.now_s
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def telemetry(clock):
+    return Telemetry(clock=clock, wall_clock=lambda: 1_700_000_000.0)
+
+
+def request(end_s, *spans, operation="classify", outcome="ok", duration_s=0.1):
+    trace = Trace("rest", operation)
+    trace.start_s, trace.spans = end_s - duration_s, list(spans)
+    trace.end(outcome)
+    trace.end_s = end_s
+    return trace
+
+
+def infer(end_s, ms):
+    return Span("infer", end_s - ms / 1000, end_s, *NAMES, batch_size=1)
+
+
+def sample(at_s):
+    return Sample(at_s, rss_bytes=1, cpu_cores=0.5, queued=0, in_work=0, engines={})
+
+
+def test_quantiles_are_within_the_stated_error(telemetry, clock):
+    times_ms = np.random.default_rng(0).lognormal(2, 1, 2_000)
+    for ms in times_ms:
+        telemetry.keep(request(clock.now_s, infer(clock.now_s, ms)))
+    (row,) = stage_times(telemetry.window(60).stages)
+    assert (row.key, row.number) == (StageKey("infer", *NAMES), 2_000)
+    for found, share in ((row.p50_ms, 50), (row.p90_ms, 90), (row.p99_ms, 99)):
+        exact = np.percentile(times_ms, share, method="lower")
+        assert found == pytest.approx(exact, rel=RELATIVE_ERROR * 1.01)
+    assert row.total_ms == pytest.approx(times_ms.sum())
+
+
+def test_a_window_merges_its_slices_and_no_others(telemetry, clock):
+    for minute in range(4):
+        clock.now_s = 1000.0 + 60 * minute
+        telemetry.keep(request(clock.now_s, infer(clock.now_s, 10 * (minute + 1))))
+    assert telemetry.window(90).requests == 2
+    (row,) = stage_times(telemetry.window(90).stages)
+    assert row.p50_ms == pytest.approx(30, rel=0.02)
+    assert telemetry.window(KEPT_S).requests == 4
+    assert [each.start_s for each in telemetry.slices_of(KEPT_S)] == [1000, 1060, 1120, 1180]
+
+
+def test_requests_are_counted_by_how_they_went(telemetry, clock):
+    now_s = clock.now_s
+    telemetry.keep(request(now_s, Span("load", now_s - 1, now_s), outcome="ok"))
+    telemetry.keep(request(now_s, outcome="OverloadedError"))
+    telemetry.keep(request(now_s, Span("embed", now_s - 1, now_s, *NAMES, items=5, cached=3)))
+    window = telemetry.window(60)
+    assert (window.requests, window.failed, window.cold, window.items, window.cached) == (3, 1, 1, 5, 3)
+
+
+def test_all_that_is_kept_is_bounded(telemetry, clock):
+    for _ in range(2 * MAX_TRACES):
+        telemetry.keep(request(clock.now_s))
+    telemetry.count()
+    assert len(telemetry.traces) == MAX_TRACES
+    for _ in range(int(3 * KEPT_S / SLICE_S)):
+        clock.now_s += SLICE_S
+        telemetry.keep(request(clock.now_s))
+        telemetry.tick(sample(clock.now_s))
+    assert len(telemetry.slices) <= KEPT_S / SLICE_S + 2
+    assert len(telemetry.samples) <= KEPT_S / SLICE_S + 2
+
+
+def test_requests_that_end_out_of_order_land_in_their_own_slices(telemetry, clock):
+    for end_s in (1004.9, 1005.1, 1004.8):
+        clock.now_s = 1006.0
+        telemetry.keep(request(end_s))
+    assert [(each.start_s, each.requests) for each in telemetry.slices_of(60)] == [(1000, 2), (1005, 1)]
+
+
+def test_a_clock_on_the_wall_that_jumps_changes_no_distance(clock):
+    wall = Clock(1_700_000_000.0)
+    telemetry = Telemetry(clock=clock, wall_clock=wall)
+    before = telemetry.time_of_day(clock.now_s)
+    wall.now_s -= 86_400
+    clock.now_s += 10
+    assert telemetry.time_of_day(clock.now_s) == before + 10
+
+
+def test_reset_forgets_everything(telemetry, clock):
+    telemetry.keep(request(clock.now_s, infer(clock.now_s, 5)))
+    telemetry.tick(sample(clock.now_s))
+    telemetry.keep(request(clock.now_s))
+    telemetry.reset()
+    assert telemetry.window(KEPT_S).requests == 0
+    assert not telemetry.traces
+    assert not telemetry.samples
+
+
+def test_new_traces_are_told_once(telemetry, clock):
+    told = []
+    telemetry.listeners.append(told.extend)
+    traces = [request(clock.now_s), request(clock.now_s)]
+    for trace in traces:
+        telemetry.keep(trace)
+    telemetry.count()
+    telemetry.count()
+    assert told == traces
+
+
+def test_shares_add_up_and_stages_at_the_same_time_share_it():
+    trace = request(
+        10.1,
+        Span("embed", 10.0, 10.08, *NAMES),  # around the others: not a share of its own
+        Span("decode", 10.0, 10.04),
+        Span("infer", 10.04, 10.08, *NAMES),
+        Span("infer", 10.06, 10.08, "siglit-mini", "onnx-fp32", "text"),
+        Span("queue", 10.06, 10.08, *NAMES),
+    )
+    shares = {each.stage: each for each in time_shares([trace])}
+    assert sum(each.share for each in shares.values()) == pytest.approx(1)
+    assert shares["decode"].total_ms == pytest.approx(40)
+    assert shares["infer"].total_ms == pytest.approx(20 + 20 * 2 / 3)
+    assert shares["queue"].total_ms == pytest.approx(20 / 3)
+    assert shares[BETWEEN].total_ms == pytest.approx(20)
+    assert next(iter(shares)) == "decode"
+    assert time_shares([]) == []
+
+
+def test_the_csv_has_a_line_a_stage(telemetry, clock):
+    telemetry.keep(request(clock.now_s, infer(clock.now_s, 8)))
+    (row,) = csv.DictReader(io.StringIO(to_csv(stage_times(telemetry.window(60).stages))))
+    assert (row["model"], row["stage"], row["number"]) == ("siglit-mini", "infer", "1")
+    assert float(row["p50_ms"]) == pytest.approx(8, rel=0.02)
+
+
+def test_the_chrome_trace_has_complete_events_that_never_cross_in_a_thread():
+    trace = request(10.1, Span("decode", 10.0, 10.05), Span("infer", 10.02, 10.08, *NAMES, batch_size=4))
+    events = json.loads(to_chrome_trace([trace, request(11.0)]))["traceEvents"]
+    names = {event["pid"]: event["args"]["name"] for event in events if event["ph"] == "M"}
+    assert names == {1: "rest classify", 2: "rest classify"}
+    whole, decode, call = (event for event in events if event["ph"] == "X" and event["pid"] == 1)
+    assert (whole["tid"], decode["tid"], call["tid"]) == (0, 1, 2)
+    assert decode["dur"] == pytest.approx(50_000)
+    assert call["args"]["batch_size"] == 4

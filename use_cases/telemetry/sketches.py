@@ -1,0 +1,112 @@
+"""Sketches: the times of every stage, in slices of time that can be merged into any window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+from ddsketch import DDSketch
+
+from engines.tracing import Trace
+
+K = TypeVar("K")
+
+# Of each quantile, by construction (Masson, Rim, Lee: DDSketch, VLDB 2019, https://arxiv.org/abs/1908.10693).
+RELATIVE_ERROR = 0.01
+QUANTILES = (0.5, 0.9, 0.99)
+EMBED = "embed"  # a whole call of an engine's door: the stages of that engine lie within
+
+
+class StageKey(NamedTuple):
+    """Whose times are kept together; names are empty where a stage belongs to no model."""
+
+    stage: str
+    model: str = ""
+    engine: str = ""
+    tower: str = ""
+
+
+class StageTimes(NamedTuple):
+    """The times of one stage in a window, in milliseconds; quantiles are off by RELATIVE_ERROR at most."""
+
+    key: StageKey
+    number: int
+    total_ms: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+
+
+@dataclass(slots=True)
+class Slice:
+    """What ended in some seconds."""
+
+    start_s: float  # time.perf_counter
+    stages: dict[StageKey, DDSketch] = field(default_factory=dict)
+    operations: dict[str, DDSketch] = field(default_factory=dict)  # whole requests
+    failed: int = 0  # requests
+    items: int = 0  # that were asked of engines
+    cached: int = 0  # of them
+    cold: int = 0  # requests that waited for an engine to be loaded
+
+    def add(self, trace: Trace) -> None:
+        """Count a request that has ended."""
+        _add(self.operations, trace.operation, trace.duration_ms)
+        self.failed += trace.outcome != "ok"
+        self.cold += any(span.stage == "load" for span in trace.spans)
+        for span in trace.spans:
+            if span.stage == EMBED:
+                self.items += span.items
+                self.cached += span.cached
+            key = StageKey(span.stage, span.model, span.engine, span.tower)
+            _add(self.stages, key, span.duration_ms)
+
+    @property
+    def requests(self) -> int:
+        """Return how many requests ended."""
+        return sum(round(sketch.count) for sketch in self.operations.values())
+
+
+def merge(slices: Iterable[Slice]) -> Slice:
+    """Return one slice with everything that is in some."""
+    merged = Slice(0.0)
+    for each in slices:
+        _merge(merged.stages, each.stages)
+        _merge(merged.operations, each.operations)
+        merged.failed += each.failed
+        merged.items += each.items
+        merged.cached += each.cached
+        merged.cold += each.cold
+    return merged
+
+
+def joined(sketches: Sequence[DDSketch]) -> DDSketch:
+    """Return one sketch of everything that is in some."""
+    whole = DDSketch(RELATIVE_ERROR)
+    for sketch in sketches:
+        whole.merge(sketch)
+    return whole
+
+
+def stage_times(sketches: Mapping[StageKey, DDSketch]) -> list[StageTimes]:
+    """Return a row for each stage."""
+    return [summarize(key, sketch) for key, sketch in sketches.items()]
+
+
+def summarize(key: StageKey, sketch: DDSketch) -> StageTimes:
+    """Return the quantiles of some times, of which there is at least one."""
+    p50_ms, p90_ms, p99_ms = (float(sketch.get_quantile_value(share) or 0.0) for share in QUANTILES)
+    return StageTimes(key, round(sketch.count), float(sketch.sum), p50_ms, p90_ms, p99_ms)
+
+
+def _merge(into: dict[K, DDSketch], sketches: Mapping[K, DDSketch]) -> None:
+    for key, sketch in sketches.items():
+        into.setdefault(key, DDSketch(RELATIVE_ERROR)).merge(sketch)
+
+
+def _add(sketches: dict[K, DDSketch], key: K, value_ms: float) -> None:
+    sketch = sketches.get(key)
+    if sketch is None:
+        sketch = sketches[key] = DDSketch(RELATIVE_ERROR)
+    sketch.add(value_ms)

@@ -62,8 +62,11 @@ class AnnSettings:
         return self._apply(search, self.ef_images or self.ef, wanted)
 
     def apply_quick(self, search: AsyncVectorQuery, wanted: int) -> AsyncVectorQuery:
-        """Do what `apply` does for what is much nearer than everything else, which takes much less time."""
-        return search.nprobes(self.partitions).ef(_QUICK_EF * wanted)
+        """Do what `apply` does for what is much nearer than everything else, which takes much less time.
+
+        It looks at two partitions: of a million images a third and a fourth found no near duplicate more.
+        """
+        return search.nprobes(2).ef(_QUICK_EF * wanted)
 
     def _apply(self, search: AsyncVectorQuery, ef: int, wanted: int) -> AsyncVectorQuery:
         ef = max(ef, 2 * _REFINE * wanted)

@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--folder",
         type=Path,
-        help="keep the index of made-up vectors there, and use what an earlier run left (default: a new one)",
+        help="keep the index of the last size there, and use what an earlier run left (default: a new one)",
     )
     parser.add_argument("--write", action="store_true", help="keep a record in comparison_results/")
     return parser
@@ -112,7 +112,11 @@ def _measure_search(args: argparse.Namespace) -> list[dict[str, Any]]:
         return []
     spec = replace(get_bundled_model(next(iter(bundled_models()))), dim=DIM)
     with tempfile.TemporaryDirectory() as folder:
-        rows = measure_sizes(spec, args.folder or Path(folder), args.sizes, args.rounds, SEED)
+        if args.folder is None:
+            rows = measure_sizes(spec, Path(folder), args.sizes, args.rounds, SEED)
+        else:
+            rows = measure_sizes(spec, Path(folder), args.sizes[:-1], args.rounds, SEED)
+            rows += measure_sizes(spec, args.folder, args.sizes[-1:], args.rounds, SEED)
     return [{"model": _VECTORS, "measurement": "search", **_plain(row)} for row in rows]
 
 

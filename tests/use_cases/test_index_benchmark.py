@@ -62,6 +62,17 @@ def test_the_command_prints_a_whole_record(capsys):
     assert "| `onnx-fp32` | 640 x 480 |" in page
 
 
+def test_the_index_of_the_last_size_can_be_kept_and_used_again(tmp_path, capsys):
+    command = ["--sizes", "30,60", "--models", "", "--rounds", "1", "--folder", str(tmp_path)]
+    for _ in range(2):
+        assert benchmark_index.main(command) == 0
+        record = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert [row["images"] for row in record["results"]] == [30, 60]
+        assert str(tmp_path) not in json.dumps(record)
+    assert benchmark_index.main(["--sizes", "40", *command[2:]]) == 2
+    assert "60 images already" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("sizes", ["10,5", "0", "x", "5,5"])
 def test_sizes_that_do_not_ascend_are_refused(sizes, capsys):
     with pytest.raises(SystemExit):

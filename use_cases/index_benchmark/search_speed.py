@@ -46,6 +46,8 @@ def measure_sizes(
         rounds: of searching and adding at each size.
         seed: of the vectors.
     """
+    if not sizes:
+        return []
     table = ImageIndex(folder, create=True).table(spec, create=True)
     held = len(table)
     if held > sizes[0]:

@@ -97,7 +97,7 @@ def _facts(table: ImageTable) -> dict[str, Any]:
 
 
 def _measure(table: ImageTable, exact: ExactNearest, effort: Effort, rounds: int) -> dict[str, Any]:
-    """Return the latencies of searches for the nearest ids, and the recall."""
+    """Return the latencies of searches for the nearest rows, and the recall."""
     snapshot, queries, truth = table.snapshot(), exact.queries, exact.places()
     snapshot.nearest(queries[:1], NEAREST)  # the first one loads
     p50s, p95s, foreign = [], [], []
@@ -108,7 +108,7 @@ def _measure(table: ImageTable, exact: ExactNearest, effort: Effort, rounds: int
             start_s = time.perf_counter()
             (nearest,) = snapshot.nearest(queries[place : place + 1], NEAREST, effort=effort)
             times_ms.append((time.perf_counter() - start_s) * 1000)
-            found.append(len(truth[place] & set(map(int, nearest.ids))))
+            found.append(len(truth[place] & set(map(int, snapshot.ids(nearest)))))
         p50s.append(float(np.percentile(times_ms, 50)))
         p95s.append(float(np.percentile(times_ms, 95)))
         foreign.append(load.cores())

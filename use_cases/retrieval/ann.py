@@ -73,15 +73,15 @@ class AnnSettings:
         return search.nprobes(self.partitions).ef(ef).refine_factor(_REFINE)
 
 
-def nearest_ids(table: Table, query: NDArray[np.float32] | Embeddings) -> AsyncVectorQuery:
-    """Return a search for the ids and distances, 1 - cosine, of the images nearest to a query, [dim].
+def nearest_rows(table: Table, query: NDArray[np.float32] | Embeddings) -> AsyncVectorQuery:
+    """Return a search for the row ids and distances, 1 - cosine, of the images nearest to a query, [dim].
 
     With several queries, [n, dim], the rows of all of them come, each with its "query_index". `fetch` runs
     it.
     """
     vectors = query if query.ndim == 1 else list(query)
     search = cast("LanceTable", table)._table.query().nearest_to(vectors).column(EMBEDDING)
-    return search.distance_type("cosine").select(["id", "_distance"])
+    return search.distance_type("cosine").select(["_distance"]).with_row_id()
 
 
 def fetch(search: AsyncVectorQuery) -> pa.Table:
@@ -140,10 +140,10 @@ def tune(table: Table, settings: AnnSettings) -> AnnSettings:
 
 def _tuned(table: Table, settings: AnnSettings, queries: Embeddings) -> AnnSettings:
     """Return the settings with the least effort that reaches the goal for some queries."""
-    exact = [_ids(nearest_ids(table, query).bypass_vector_index()) for query in queries]
+    exact = [_rows(nearest_rows(table, query).bypass_vector_index()) for query in queries]
     for ef in _EFS:
         settings = replace(settings, ef=ef)
-        found = [_ids(settings.apply(nearest_ids(table, query), _NEAREST)) for query in queries]
+        found = [_rows(settings.apply(nearest_rows(table, query), _NEAREST)) for query in queries]
         recall = float(np.mean([len(a & b) / len(a) for a, b in zip(exact, found, strict=True)]))
         settings = replace(settings, recall=recall)
         if recall >= _GOAL:
@@ -168,8 +168,8 @@ def between(some: Embeddings, others: Embeddings) -> Embeddings:
     return normalize(some + others)
 
 
-def _ids(search: AsyncVectorQuery) -> set[str]:
-    return set(fetch(search.limit(_NEAREST))["id"].to_pylist())
+def _rows(search: AsyncVectorQuery) -> set[int]:
+    return set(fetch(search.limit(_NEAREST))["_rowid"].to_pylist())
 
 
 class _Loop:

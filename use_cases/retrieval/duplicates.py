@@ -76,7 +76,7 @@ def _near(
     nearest = snapshot.nearest(embeddings, _LOOKED_AT, effort="quick")
     close = [each.best(int((each.cosines >= NEAR_COSINE).sum())) for each in nearest]
     facts = iter(snapshot.facts(Neighbours.joined(close)))
-    candidates = [[next(facts) for _ in each.ids] for each in close]
+    candidates = [[next(facts) for _ in each.rows] for each in close]
     return [
         _alike(record, [other for other in others if _may_name(record, other, changed)])
         for record, others in zip(records, candidates, strict=True)

@@ -160,12 +160,12 @@ def _find(table: ImageTable, ranking: _Ranking) -> _Found:
     return _Found(
         records=snapshot.records(page),
         cosines=page.cosines,
-        scores=scores[query.offset : query.offset + len(page.ids)],
+        scores=scores[query.offset : query.offset + page.number],
         has_more=reached > end,
         searched=searched,
         total=total,
         exact=snapshot.is_exact,
-        explanation="" if page.ids else _explain(ranking, scores, reached, searched, total),
+        explanation="" if page.number else _explain(ranking, scores, reached, searched, total),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import Embeddings
-from use_cases.retrieval.ann import AnnSettings, fetch, nearest_ids
+from use_cases.retrieval.ann import AnnSettings, fetch, nearest_rows
 from use_cases.retrieval.filters import ImageFilter, quoted
 from use_cases.retrieval.records import EMBEDDING, FACTS, ImageRecord, from_arrow, to_matrix
 from use_cases.retrieval.storage import table_errors
@@ -29,28 +29,30 @@ Effort: TypeAlias = Literal["full", "image", "quick", "exact"]  # of a search by
 class Neighbours(NamedTuple):
     """The nearest images of one query, best first."""
 
-    rows: NDArray[np.uint64]  # where they are in this snapshot, for `records` and `embeddings`
-    ids: list[str]
+    rows: NDArray[np.uint64]  # where they are in this snapshot, for `ids`, `records` and `embeddings`
     cosines: NDArray[np.float32]
+
+    @property
+    def number(self) -> int:
+        """Return how many there are."""
+        return len(self.rows)
 
     def after(self, count: int) -> Neighbours:
         """Return them without the first few."""
-        return Neighbours(self.rows[count:], self.ids[count:], self.cosines[count:])
+        return Neighbours(self.rows[count:], self.cosines[count:])
 
     def best(self, count: int) -> Neighbours:
         """Return the first few."""
-        return Neighbours(self.rows[:count], self.ids[:count], self.cosines[:count])
+        return Neighbours(self.rows[:count], self.cosines[:count])
 
     @classmethod
     def joined(cls, parts: Sequence[Neighbours]) -> Neighbours:
         """Return those of several queries one after the other."""
-        rows, cosines = (np.concatenate([part[place] for part in parts]) for place in (0, 2))
-        return cls(rows, [id_ for part in parts for id_ in part.ids], cosines)
+        return cls(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
 class _InMemory(NamedTuple):
     rows: NDArray[np.uint64]  # ascending
-    ids: list[str]
     embeddings: Embeddings  # [n, dim]
 
 
@@ -119,6 +121,11 @@ class Snapshot:
             return self._nearest_in_memory(queries, count, condition)
         return self._nearest_on_disk(queries, count, condition, effort)
 
+    def ids(self, neighbours: Neighbours) -> list[str]:
+        """Return the ids of images, in their order."""
+        ids: list[str] = self._take(neighbours, ["id"])["id"].to_pylist()
+        return ids
+
     def records(self, neighbours: Neighbours) -> list[ImageRecord]:
         """Return what is kept of images, in their order, with their thumbnails."""
         return from_arrow(self._take(neighbours, [*FACTS, "thumbnail"]))
@@ -132,14 +139,14 @@ class Snapshot:
         if self._held is not None:
             chosen: Embeddings = self._held.embeddings[np.searchsorted(self._held.rows, neighbours.rows)]
             return chosen
-        return to_matrix(self._take(neighbours, ["id", EMBEDDING]))
+        return to_matrix(self._take(neighbours, [EMBEDDING]))
 
     def find(self, ids: Sequence[str]) -> tuple[list[ImageRecord], Embeddings]:
         """Return the records and the embeddings, [n, dim], of images by id; unknown ids are left out."""
         with self._errors():
             columns = [*FACTS, "thumbnail", EMBEDDING]
             rows = self._table.search().where(id_in(ids)).select(columns).to_arrow()
-        rows = _in_order(rows, [id_ for id_ in ids if id_ in set(rows["id"].to_pylist())])
+        rows = _in_order(rows, "id", [id_ for id_ in ids if id_ in set(rows["id"].to_pylist())])
         return from_arrow(rows), to_matrix(rows)
 
     def page(self, start: int, count: int, where: ImageFilter | None = None) -> list[ImageRecord]:
@@ -169,11 +176,9 @@ class Snapshot:
         with self._loading:
             if self._held is None:
                 with self._errors():
-                    columns = self._table.search().select(["id", EMBEDDING]).with_row_id(True).to_arrow()
+                    columns = self._table.search().select([EMBEDDING]).with_row_id(True).to_arrow()
                 columns = columns.sort_by("_rowid")
-                self._held = _InMemory(
-                    columns["_rowid"].to_numpy(), columns["id"].to_pylist(), to_matrix(columns)
-                )
+                self._held = _InMemory(columns["_rowid"].to_numpy(), to_matrix(columns))
             return self._held
 
     def _nearest_on_disk(
@@ -181,8 +186,8 @@ class Snapshot:
     ) -> list[Neighbours]:
         several = len(queries) > 1  # a call for each would take four times as long
         with self._errors():
-            search = nearest_ids(self._table, queries if several else queries[0])
-            search = search.with_row_id().limit(count)
+            search = nearest_rows(self._table, queries if several else queries[0])
+            search = search.limit(count)
             if condition:
                 search = search.where(condition)
             if effort == "exact" or self.ann is None:
@@ -195,11 +200,12 @@ class Snapshot:
         return [_neighbours(found.take(np.flatnonzero(of_query == n))) for n in range(len(queries))]
 
     def _take(self, neighbours: Neighbours, columns: list[str]) -> pa.Table:
-        if not neighbours.ids:
+        if not neighbours.number:
             return self._table.schema.empty_table().select(columns)
+        rows = neighbours.rows.tolist()
         with self._errors():
-            found = self._table.take_row_ids(neighbours.rows.tolist()).select(columns).to_arrow()
-        return _in_order(found, neighbours.ids)  # it returns them in the order that suits the disk
+            found = self._table.take_row_ids(rows).select(columns).with_row_id().to_arrow()
+        return _in_order(found, "_rowid", rows)  # it returns them in the order that suits the disk
 
 
 def id_in(ids: Sequence[str]) -> str:
@@ -214,16 +220,15 @@ def _best(held: _InMemory, among: NDArray[np.intp], cosines: NDArray[np.float32]
     else:
         chosen = np.argsort(-cosines, kind="stable")
     places = among[chosen]
-    return Neighbours(held.rows[places], [held.ids[place] for place in places], cosines[chosen])
+    return Neighbours(held.rows[places], cosines[chosen])
 
 
 def _neighbours(found: pa.Table) -> Neighbours:
     cosines = 1 - found["_distance"].to_numpy().astype(np.float32)
     best = np.argsort(-cosines, kind="stable")
-    ids = found["id"].to_pylist()
-    return Neighbours(found["_rowid"].to_numpy()[best], [ids[place] for place in best], cosines[best])
+    return Neighbours(found["_rowid"].to_numpy()[best], cosines[best])
 
 
-def _in_order(rows: pa.Table, ids: Sequence[str]) -> pa.Table:
-    places = {id_: place for place, id_ in enumerate(rows["id"].to_pylist())}
-    return rows.take(np.array([places[id_] for id_ in ids], np.int64))
+def _in_order(rows: pa.Table, column: str, wanted: Sequence[object]) -> pa.Table:
+    places = {value: place for place, value in enumerate(rows[column].to_pylist())}
+    return rows.take(np.array([places[value] for value in wanted], np.int64))

@@ -84,8 +84,9 @@ async def test_an_index_is_built_anew_when_too_many_images_are_not_in_it(table):
     table.tidy()
     assert (table.version, ann.num_left_out(table._table)) == (version, 50)
     assert not table.needs_ann()
-    (found,) = await asyncio.to_thread(table.snapshot().nearest, unit_rows(50, 32, seed=1)[:1], 1)
-    assert found.ids == ["new 0"]
+    snapshot = table.snapshot()
+    (found,) = await asyncio.to_thread(snapshot.nearest, unit_rows(50, 32, seed=1)[:1], 1)
+    assert snapshot.ids(found) == ["new 0"]
     table.add([record(f"newer {n}") for n in range(100)], unit_rows(100, 32, seed=2))
     assert table.needs_ann()
     await build_ann(table)

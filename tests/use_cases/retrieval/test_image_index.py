@@ -53,7 +53,7 @@ def test_the_nearest_images_are_those_with_the_largest_cosines(table, place):
         np.testing.assert_allclose(found.cosines, cosines_by_hand(query)[:10], atol=1e-5)
         embeddings = table.snapshot().embeddings(found)
         np.testing.assert_allclose(embeddings @ query, found.cosines, atol=1e-5)
-        assert [each.id for each in table.snapshot().records(found)] == found.ids
+        assert [each.id for each in table.snapshot().records(found)] == table.snapshot().ids(found)
 
 
 def test_a_condition_leaves_images_out(table, place):
@@ -61,7 +61,7 @@ def test_a_condition_leaves_images_out(table, place):
     (found,) = table.snapshot().nearest(query[None], 10, ImageFilter(caption_contains="ODD"))
     np.testing.assert_allclose(found.cosines, cosines_by_hand(query, slice(1, None, 2))[:10], atol=1e-5)
     (found,) = table.snapshot().nearest(query[None], 10, ImageFilter(id_prefix="1", min_width=15))
-    assert sorted(found.ids) == ["14.jpg", "15.jpg", "16.jpg", "17.jpg", "18.jpg", "19.jpg"]
+    assert sorted(table.snapshot().ids(found)) == ["14.jpg", "15.jpg", "16.jpg", "17.jpg", "18.jpg", "19.jpg"]
     (found,) = table.snapshot().nearest(query[None], 10, ImageFilter(id_prefix="x"))
     assert table.snapshot().records(found) == []
     assert table.snapshot().embeddings(found).shape == (0, 3)
@@ -69,7 +69,7 @@ def test_a_condition_leaves_images_out(table, place):
 
 def test_more_results_than_images_are_all_images(table, place):
     (found,) = table.snapshot().nearest(unit_rows(1), 100)
-    assert len(found.ids) == len(set(found.ids)) == 50
+    assert found.number == len(set(table.snapshot().ids(found))) == 50
 
 
 def test_a_snapshot_stays_as_it_was_and_the_next_one_is_new(table, place):
@@ -108,7 +108,7 @@ def test_conditions(tmp_path, condition, ids):
     ]
     table.add(images, unit_rows(3))
     (found,) = table.snapshot().nearest(unit_rows(1), 10, condition)
-    assert sorted(found.ids) == ids
+    assert sorted(table.snapshot().ids(found)) == ids
     assert table.snapshot().count(condition) == len(ids)
 
 
@@ -236,6 +236,11 @@ def test_an_index_that_cannot_be_written_is_one_sentence(tmp_path):
         ImageIndex(tmp_path / "file" / "index", create=True).table(stored_spec(), create=True)
 
 
+def nearest_ids(table, query):
+    snapshot = table.snapshot()
+    return snapshot.ids(snapshot.nearest(query, 1)[0])
+
+
 def test_an_ann_index_is_measured_and_finds_the_nearest(tmp_path, monkeypatch):
     spec = stored_spec(dim=32)
     table = colour_table(tmp_path, spec)
@@ -253,18 +258,18 @@ def test_an_ann_index_is_measured_and_finds_the_nearest(tmp_path, monkeypatch):
     queries = normalize(embeddings[:50] + 0.3 * unit_rows(50, 32, seed=3))
     exact = snapshot.nearest(queries, 10, effort="exact")
     pairs = zip([snapshot.nearest(query[None], 10)[0] for query in queries], exact, strict=True)
-    recall = np.mean([len(set(found.ids) & set(exact.ids)) / 10 for found, exact in pairs])
+    recall = np.mean([len(set(found.rows) & set(exact.rows)) / 10 for found, exact in pairs])
     assert recall >= 0.9
     quick = snapshot.nearest(embeddings[:50], 5, effort="quick")
-    assert [found.ids[0] for found in quick] == [str(n) for n in range(50)]
+    assert [snapshot.ids(found)[0] for found in quick] == [str(n) for n in range(50)]
     assert list(table.lookup(["7", "2999", "x"])) == ["7", "2999"]
     table.add([record("late")], queries[:1])
     assert table.lookup(["late"])["late"].id == "late"
     table.replace([record("7", caption="changed")], embeddings[7:8])
     assert len(table) == 3001
-    assert table.snapshot().nearest(queries[:1], 1)[0].ids == ["late"]
+    assert nearest_ids(table, queries[:1]) == ["late"]
     (found,) = table.snapshot().nearest(queries[:1], 10, ImageFilter(id_prefix="299"))
-    assert len(found.ids) == 10  # of eleven, which the partitions looked at may not hold
+    assert found.number == 10  # of eleven, which the partitions looked at may not hold
 
 
 def test_an_ann_index_that_another_process_built_is_known_at_once(tmp_path, monkeypatch):
@@ -282,4 +287,4 @@ def test_an_ann_index_that_another_process_built_is_known_at_once(tmp_path, monk
     assert table.remove(["8"]) == 1
     table.tidy()
     assert len(ids_of(table)) == len(set(ids_of(table))) == 1000
-    assert table.snapshot().nearest(embeddings[1000:], 1)[0].ids == ["late"]
+    assert nearest_ids(table, embeddings[1000:]) == ["late"]

@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parent.parent.parent / "app" / "ui" / "screenshots"
 
 
 def main(url: str) -> None:
-    """Classify the cat, search the shipped gallery and compare, on a desktop and a phone; save the pages."""
+    """Use each tab on a desktop, and the comparison on a phone too; save the pages."""
     FOLDER.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -41,6 +41,8 @@ def main(url: str) -> None:
         page.evaluate("scrollTo(0, 0)")
         page.wait_for_timeout(500)
         page.screenshot(path=FOLDER / "compare-many.png")
+        _load(page)
+        page.screenshot(path=FOLDER / "latency.png")
         phone = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
         phone.goto(f"{url}/?__theme=dark")
         _compare(phone)
@@ -48,6 +50,16 @@ def main(url: str) -> None:
         phone.wait_for_timeout(1000)
         phone.screenshot(path=FOLDER / "compare-phone.png")
         browser.close()
+
+
+def _load(page: Page) -> None:
+    page.get_by_role("tab", name="Latency").click()
+    page.get_by_text("Make load, change the worker's limits").click()
+    page.locator("#latency-load").click()
+    page.locator("#latency-loads table").wait_for(timeout=60_000)
+    page.wait_for_timeout(5000)  # the charts are drawn
+    page.locator("#latency-shares").evaluate("place => place.scrollIntoView()")
+    page.wait_for_timeout(500)
 
 
 def _compare(page: Page) -> None:

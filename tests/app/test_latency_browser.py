@@ -17,6 +17,7 @@ from use_cases.load.inputs import NewImages
 pytestmark = NEEDS_CHROMIUM
 LOAD_S = 10
 CLIENTS = 2
+LOOKS_MS = 3000  # in which the page looks at least once
 OPERATION = "classify"
 
 
@@ -85,18 +86,18 @@ def test_pausing_stops_the_page_from_asking(open_page, server):
     open_tab(page)
     expect(page.locator("#latency-shares")).not_to_be_empty(timeout=WAIT_MS)
     page.get_by_label("Pause").check()
-    page.wait_for_timeout(2500)
+    page.wait_for_timeout(1000)
     asked = []
     page.on("request", lambda request: asked.append(request.url) if "queue/join" in request.url else None)
-    page.wait_for_timeout(5000)
+    page.wait_for_timeout(LOOKS_MS)
     assert asked == []
     page.get_by_label("Pause").uncheck()
-    page.wait_for_timeout(5000)
+    page.wait_for_timeout(LOOKS_MS)
     assert asked
     page.get_by_role("tab", name="Zero-shot").click()
-    page.wait_for_timeout(2500)
+    page.wait_for_timeout(1000)
     asked.clear()
-    page.wait_for_timeout(5000)
+    page.wait_for_timeout(LOOKS_MS)
     assert asked == []  # nobody looks
 
 

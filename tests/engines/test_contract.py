@@ -1,6 +1,7 @@
 """One suite that every engine passes; add an engine by adding a row."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -71,7 +72,12 @@ def loaded(request, cache_dir):
 
 @pytest.fixture(scope="module")
 def reference(loaded):
-    return load_engine(loaded.engine.spec, "torch-fp32")
+    return load_reference(loaded.engine.spec)
+
+
+@lru_cache(maxsize=1)  # a model's engines come one after the other
+def load_reference(spec):
+    return load_engine(spec, "torch-fp32")
 
 
 @pytest.fixture(scope="module")

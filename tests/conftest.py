@@ -8,13 +8,6 @@ from engines.pytorch.torchvision_ops import ensure_torchvision_operators
 ensure_torchvision_operators()
 
 
-def pytest_collection_modifyitems(items):
-    """Keep a file's tests in one process, which shares its fixtures, unless they name groups of their own."""
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-
-
 @pytest.fixture
 def anyio_backend():
     return "asyncio"

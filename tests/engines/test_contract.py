@@ -47,12 +47,7 @@ class Loaded:
 
 
 def row(model, engine):
-    if model.startswith(
-        "tiny"
-    ):  # its graphs lie in a process's own folder, so one process runs all its engines
-        marks = [pytest.mark.xdist_group(f"contract-{model}")]
-    else:
-        marks = [pytest.mark.xdist_group(f"contract-{model}-{engine}"), pytest.mark.model]
+    marks = [] if model.startswith("tiny") else [pytest.mark.model]
     return pytest.param((model, engine), id=f"{model}-{engine}", marks=marks)
 
 

@@ -18,6 +18,7 @@ PROJECT = Path(__file__).parent.parent
         "app.cli.doctor",
         "app.cli.report",
         "app.cli.loadtest",
+        "app.cli.profile",
         "use_cases.benchmark_worker",
         "use_cases.zero_shot",
         "engines.pool",

@@ -99,12 +99,22 @@ def check_plan(plan: BenchmarkPlan) -> dict[str, str]:
     """
     sources: dict[str, str] = {}
     for name in plan.models:
-        source = name
-        if name.startswith(PREFIX):
-            source = str(ensure_random_checkpoint(name.removeprefix(PREFIX)))
+        source = model_source(name)
         resolve_model(source)
         sources[public_name(name)] = source
     return sources
+
+
+def model_source(model: str) -> str:
+    """Return what `resolve_model` takes for a model; "random:NAME" stands for a checkpoint that is written.
+
+    Raises:
+        UnknownModelError: when there is no recipe of that name.
+        BackendUnavailableError: when the checkpoint cannot be written.
+    """
+    if model.startswith(PREFIX):
+        return str(ensure_random_checkpoint(model.removeprefix(PREFIX)))
+    return model
 
 
 def public_name(model: str) -> str:

@@ -130,6 +130,10 @@ TASKS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = MappingProxyTy
         "clients": _elsewhere("use_cases.request_tasks", "run_clients"),
         "tracing": _elsewhere("use_cases.request_tasks", "run_tracing"),
         "int8_rate": _elsewhere("use_cases.request_tasks", "run_int8_rate"),
+        "profile": _elsewhere("use_cases.profiling.tasks", "run_profile"),
+        "profile_memory": _elsewhere("use_cases.profiling.tasks", "run_memory"),
+        "profile_flops": _elsewhere("use_cases.profiling.tasks", "run_flops"),
+        "profile_peak": _elsewhere("use_cases.profiling.tasks", "run_peak"),
         "load_loop": _elsewhere("use_cases.load.tight_loop", "run_loop"),
         "load_policies": _elsewhere("use_cases.load.policies", "run_policies"),
     }

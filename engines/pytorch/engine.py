@@ -49,7 +49,7 @@ class TorchEngine:
         self.name = name
         if num_threads:
             torch.set_num_threads(num_threads)
-        self._towers = towers
+        self.towers = towers
         self._dtype = dtype
 
     def embed_pixels(self, pixels: Sequence[Pixels]) -> Embeddings:
@@ -72,7 +72,7 @@ class TorchEngine:
         if not tokens:
             return np.empty((0, self.spec.dim), np.float32)
         with torch.inference_mode(), _as_inference_error():
-            rows: torch.Tensor = self._towers.text(*self._tensors(text_inputs(self.spec, tokens)))
+            rows: torch.Tensor = self.towers.text(*self._tensors(text_inputs(self.spec, tokens)))
             return normalize(rows.float().numpy())
 
     def single_threaded(self) -> None:
@@ -81,7 +81,7 @@ class TorchEngine:
 
     def _run_image(self, pixels: Sequence[Pixels]) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.inference_mode(), _as_inference_error():
-            embeddings, patches = self._towers.image(*self._tensors(image_inputs(self.spec, pixels)))
+            embeddings, patches = self.towers.image(*self._tensors(image_inputs(self.spec, pixels)))
             return embeddings, patches
 
     def _tensors(self, inputs: Inputs) -> list[torch.Tensor]:

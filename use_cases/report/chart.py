@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 # Okabe and Ito's colours (https://jfly.uni-koeln.de/color/), which colour-blind readers can tell apart.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _GREY = "#868e96"  # of what nobody measured
 
 
@@ -62,7 +62,7 @@ class Chart:
         for index, series in enumerate(self.series):
             shift = (index - middle) / (len(self.series) + 1) if self.rows else 0.0
             points = tuple(Point(p.x, p.y + shift, p.low, p.high, p.label) for p in series.points)
-            colour = _GREY if series.style == "dashed" else _COLOURS[index % len(_COLOURS)]
+            colour = _GREY if series.style == "dashed" else COLOURS[index % len(COLOURS)]
             yield series, colour, points
 
     def x_values(self) -> list[float]:

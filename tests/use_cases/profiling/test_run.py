@@ -1,0 +1,100 @@
+"""What is asked of which process, and how times meet the model's arithmetic and the machine's peak."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from engines.errors import InvalidInputError, UnknownModelError
+from engines.onnx.allocator import Allocator
+from engines.profiling.blocks import OTHER
+from tests.use_cases.profiling.answers import FakeWorker
+from use_cases.profiling.run import ProfilePlan, run_profile
+
+
+@dataclass
+class TwoSamples:
+    images: tuple = (Path("a.png"), Path("b.png"))
+    captions: tuple = ("a", "b")
+
+
+def run(*engines, worker=None, **changes):
+    plan = ProfilePlan(model="siglit-mini", engines=engines, **changes)
+    return run_profile(plan, TwoSamples(), worker or FakeWorker())
+
+
+def test_each_engine_has_a_process_and_flops_and_peak_are_measured_once():
+    worker = FakeWorker()
+    run("onnx-fp32", "torch-fp32", worker=worker)
+    assert worker.tasks() == [
+        ("profile_peak", None), ("profile", "onnx-fp32"), ("profile", "torch-fp32"), ("profile_flops", None),
+        ("profile_peak", None),
+    ]  # fmt: skip
+    assert worker.jobs[-1]["int8"] is False
+
+
+def test_blocks_come_in_the_model_s_order_with_their_rates():
+    (engine,) = run("onnx-fp32").engines
+    assert [row.block for row in engine.blocks] == [
+        "patch embedding", "block 0 attention", "final norm", "projection", OTHER,
+    ]  # fmt: skip
+    rows = {row.block: row for row in engine.blocks}
+    assert (rows["projection"].share, rows["projection"].gflops) == (0.5, 0.8)
+    assert rows["projection"].float32_share == pytest.approx(0.08)
+    assert rows["projection"].int8_share is None
+    assert (rows["final norm"].flop, rows["final norm"].gflops) == (None, None)
+    assert (engine.total.ms, engine.total.flop, engine.total.gflops) == (10.0, 12_000_000, 1.2)
+    assert engine.named_share == pytest.approx(0.95)
+
+
+def test_the_better_of_two_peaks_counts():
+    worker = FakeWorker(peaks=[9.0, 12.0])
+    assert run("onnx-fp32", worker=worker).peak.float32_gflops == 12.0
+
+
+def test_an_engine_of_integers_is_compared_with_both_peaks():
+    profile = run("onnx-int8-dynamic", "bnb-nf4")
+    int8, nf4 = (engine.total for engine in profile.engines)
+    assert (int8.float32_share, int8.int8_share) == (pytest.approx(0.12), pytest.approx(0.06))
+    assert nf4.int8_share is None
+    assert profile.peak.int8_peak_gops == 40.0
+
+
+def test_switches_are_measured_beside_the_defaults():
+    worker = FakeWorker()
+    lean = Allocator(arena=False, mem_pattern=True)
+    onnx, torch = run("onnx-fp32", "torch-fp32", worker=worker, allocator=lean).engines
+    assert [(row.arena, row.mem_pattern) for row in onnx.memory] == [(True, True), (False, True)]
+    assert [(row.arena, row.mem_pattern) for row in torch.memory] == [(None, None)]
+    assert worker.tasks()[1:4] == [
+        ("profile_memory", "onnx-fp32"), ("profile", "onnx-fp32"), ("profile", "torch-fp32"),
+    ]  # fmt: skip
+    assert worker.jobs[2]["allocator"] == {"arena": False, "mem_pattern": True}
+
+
+@pytest.mark.parametrize(
+    ("engines", "names"),
+    [(("onnx-fp32",), ["t.json"]), (("onnx-fp32", "bnb-int8"), ["t-onnx-fp32.json", "t-bnb-int8.json"])],
+)
+def test_each_of_several_engines_has_its_own_trace(engines, names):
+    worker = FakeWorker()
+    run(*engines, worker=worker, trace=Path("t.json"))
+    assert [Path(job["trace"]).name for job in worker.jobs if job["task"] == "profile"] == names
+
+
+@pytest.mark.parametrize(
+    ("engines", "changes", "error", "sentence"),
+    [
+        (("tensorrt",), {}, UnknownModelError, "Unknown engine 'tensorrt'"),
+        (("onnx-fp32", "openvino"), {}, InvalidInputError, "openvino has no profiler"),
+        (("torch-fp32",), {"allocator": Allocator(arena=False)}, InvalidInputError, "ONNX Runtime's"),
+        (("onnx-fp32",), {"model": "nothing"}, UnknownModelError, "No model 'nothing'"),
+        (("onnx-fp32",), {"model": "random:resnet"}, UnknownModelError, "No random checkpoint 'resnet'"),
+    ],
+)
+def test_a_plan_that_cannot_be_carried_out_starts_no_process(engines, changes, error, sentence):
+    worker = FakeWorker()
+    plan = ProfilePlan(**{"model": "siglit-mini", "engines": engines} | changes)
+    with pytest.raises(error, match=sentence):
+        run_profile(plan, TwoSamples(), worker)
+    assert worker.jobs == []

@@ -1,0 +1,1 @@
+"""Profiles of engines: blocks and operators, a request's stages, memory; measured in fresh processes."""

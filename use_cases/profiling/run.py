@@ -1,0 +1,165 @@
+"""Profile a model's engines: a fresh process for each, one for the arithmetic, one for the machine's peak."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engines.errors import InvalidInputError
+from engines.factory import resolve_engine, resolve_model
+from engines.onnx.allocator import Allocator
+from engines.profiling.blocks import Tower
+from engines.profiling.profilers import profiler_module
+from use_cases.benchmark import Samples, Worker, model_source, public_name
+from use_cases.profiling.results import (
+    INT8_ENGINES,
+    EngineProfile,
+    MachinePeak,
+    MemoryRow,
+    OperatorRow,
+    Profile,
+    RequestStages,
+    block_rows,
+)
+from use_cases.workers import run_worker
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfilePlan:
+    """What to profile and how long."""
+
+    model: str
+    engines: tuple[str, ...]
+    tower: Tower = "image"
+    batch_size: int = 1
+    seconds: float = 3.0  # of each engine's plain calls, of its profiled ones, and of its requests
+    num_threads: int = 2
+    allocator: Allocator = field(default_factory=Allocator)  # of ONNX Runtime
+    trace: Path | None = None
+
+    def trace_of(self, engine: str) -> Path | None:
+        """Return the file of an engine's trace: the one that was named, or one beside it for each engine."""
+        if self.trace is None or len(self.engines) == 1:
+            return self.trace
+        return self.trace.with_name(f"{self.trace.stem}-{engine}{self.trace.suffix}")
+
+
+def run_profile(plan: ProfilePlan, samples: Samples, worker: Worker = run_worker) -> Profile:
+    """Profile every engine of the plan.
+
+    Args:
+        plan: what to profile.
+        samples: the images and captions of the batches and requests.
+        worker: runs a job in a process of its own.
+
+    Raises:
+        UnknownModelError: when the model or an engine is not known.
+        InvalidInputError: when an engine cannot run the model or has no profiler, or the plan contradicts
+            itself.
+        BackendUnavailableError: when an engine is not available, with its own sentence.
+    """
+    source = _check(plan)
+    job = {
+        "model": source,
+        "tower": plan.tower,
+        "batch_size": plan.batch_size,
+        "seconds": plan.seconds,
+        "threads": plan.num_threads,
+        "images": [str(path) for path in samples.images],
+        "captions": list(samples.captions),
+    }
+    before = _ask_peak(plan, worker)
+    answers = {engine: _ask_engine(plan, engine, job, worker) for engine in plan.engines}
+    logger.info("Counting the arithmetic of %s.", public_name(plan.model))
+    flops = worker({**job, "task": "profile_flops"})["flops"]
+    # Twice, because a neighbour can only make it less.
+    peak = max(before, _ask_peak(plan, worker), key=lambda peak: peak.float32_gflops)
+    return Profile(
+        model=public_name(plan.model),
+        tower=plan.tower,
+        batch_size=plan.batch_size,
+        num_threads=plan.num_threads,
+        peak=peak,
+        engines=tuple(_read_engine(engine, flops, peak, *rows) for engine, rows in answers.items()),
+    )
+
+
+def _check(plan: ProfilePlan) -> str:
+    """Return what `resolve_model` takes for the plan's model, after a look at the names and switches."""
+    source = model_source(plan.model)
+    spec = resolve_model(source)
+    for engine in plan.engines:
+        resolve_engine(spec, engine)
+        profiler_module(engine)
+    if plan.allocator != Allocator() and not any(map(_on_onnx_runtime, plan.engines)):
+        raise InvalidInputError(
+            "The switches of the arena and of memory patterns are ONNX Runtime's; name an engine whose name"
+            " begins with onnx-."
+        )
+    return source
+
+
+def _ask_peak(plan: ProfilePlan, worker: Worker) -> MachinePeak:
+    logger.info("Measuring this machine's arithmetic.")
+    int8 = not set(plan.engines).isdisjoint(INT8_ENGINES)
+    return MachinePeak(**worker({"task": "profile_peak", "threads": plan.num_threads, "int8": int8}))
+
+
+def _ask_engine(
+    plan: ProfilePlan, engine: str, job: Mapping[str, Any], worker: Worker
+) -> tuple[dict[str, Any], list[MemoryRow]]:
+    """Return the answer of an engine's process, and its memory: with the defaults, then as the plan says."""
+    logger.info("Profiling %s; it is built first if that was never done.", engine)
+    job = {**job, "engine": engine}
+    rows = []
+    if _on_onnx_runtime(engine) and plan.allocator != Allocator():
+        answer = worker({**job, "task": "profile_memory", "allocator": asdict(Allocator())})
+        rows.append(_memory_row(engine, Allocator(), answer))
+    trace = plan.trace_of(engine)
+    answer = worker(
+        {
+            **job,
+            "task": "profile",
+            "allocator": asdict(plan.allocator),
+            "trace": None if trace is None else str(trace.resolve()),
+        }
+    )
+    return answer, [*rows, _memory_row(engine, plan.allocator, answer)]
+
+
+def _memory_row(engine: str, allocator: Allocator, answer: Mapping[str, Any]) -> MemoryRow:
+    switches = asdict(allocator) if _on_onnx_runtime(engine) else {"arena": None, "mem_pattern": None}
+    return MemoryRow(**switches, **answer["memory"], call_ms=answer["call_ms"])
+
+
+def _read_engine(
+    engine: str,
+    flops: Mapping[str, int],
+    peak: MachinePeak,
+    answer: Mapping[str, Any],
+    memory: list[MemoryRow],
+) -> EngineProfile:
+    profile = answer["profile"]
+    blocks, total = block_rows(profile["block_ms"], flops, peak, engine)
+    operators_ms = sum(row["ms"] for row in profile["operators"]) or 1.0
+    return EngineProfile(
+        engine=engine,
+        call_ms=answer["call_ms"],
+        foreign_cores=answer["foreign_cores"],
+        num_calls=profile["num_calls"],
+        profiled_ms=profile["wall_ms"],
+        blocks=blocks,
+        total=total,
+        operators=tuple(OperatorRow(**row, share=row["ms"] / operators_ms) for row in profile["operators"]),
+        request=RequestStages(**answer["request"]),
+        memory=tuple(memory),
+    )
+
+
+def _on_onnx_runtime(engine: str) -> bool:
+    return engine.startswith("onnx-")

@@ -38,6 +38,7 @@ class Services:
     default_engine: str | None = None  # None: each model's best
     gallery_options: GalleryOptions = field(default_factory=lambda: Settings().gallery_options)
     may_measure: bool = field(default_factory=lambda: Settings().may_measure)  # visitors, for minutes
+    measuring: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)  # two would measure each other
     telemetry: Telemetry = field(init=False, default_factory=Telemetry)
     sender: OtlpSender | None = field(init=False, default=None)
     metrics: Metrics = field(init=False)

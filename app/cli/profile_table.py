@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from use_cases.latency import is_clean
-from use_cases.profiling.results import BlockRow, EngineProfile, MachinePeak, MemoryRow, Profile
+from use_cases.profiling.results import EngineProfile, MachinePeak, MemoryRow, Part, Profile, disturbance
 
 _MB = 1e6
 _NUM_OPERATORS = 12  # kinds in the table; the JSON has all
@@ -42,10 +41,9 @@ def _peak_line(peak: MachinePeak) -> str:
 
 
 def _disturbance(foreign_cores: float) -> str:
-    """Return the line that warns of what other processes did, nothing when they did little."""
-    if is_clean(foreign_cores):
-        return ""
-    return f"\n  Other processes kept {foreign_cores:.1f} cores busy meanwhile: distrust these times."
+    """Return the line with that warning."""
+    warning = disturbance(foreign_cores)
+    return f"\n  {warning}" if warning else ""
 
 
 def _engine_lines(engine: EngineProfile) -> Iterator[str]:
@@ -64,32 +62,39 @@ def _engine_lines(engine: EngineProfile) -> Iterator[str]:
 
 
 def _block_lines(engine: EngineProfile) -> Iterator[str]:
-    int8 = any(row.int8_share is not None for row in engine.blocks)
-    header = f"  {'block':<{_WIDTH}}{'ms':>9}{'share':>8}{'GFLOP':>9}{'GFLOP/s':>9}{'of float32':>12}"
-    yield header + f"{'of int8':>9}" * int8
+    int8 = _multiplies_integers(engine)
+    yield f"  {'block':<{_WIDTH}}{_part_head(int8)}"
     for row in (*engine.blocks, engine.total):
-        yield _block_line(row) + f"{_percent(row.int8_share):>9}" * int8
-
-
-def _block_line(row: BlockRow) -> str:
-    flop = "-" if row.flop is None else f"{row.flop / 1e9:.3f}"
-    gflops = "-" if row.gflops is None else f"{row.gflops:.0f}"
-    return (
-        f"  {row.block:<{_WIDTH}}{row.ms:>9.3f}{row.share:>8.1%}{flop:>9}{gflops:>9}"
-        f"{_percent(row.float32_share):>12}"
-    )
+        yield f"  {row.block:<{_WIDTH}}{_part_cells(row, int8)}"
 
 
 def _operator_lines(engine: EngineProfile) -> Iterator[str]:
+    int8 = _multiplies_integers(engine)
     shown, rest = engine.operators[:_NUM_OPERATORS], engine.operators[_NUM_OPERATORS:]
-    rows = [(row.operator, row.num_runs, row.ms, row.share) for row in shown]
+    width = max(_WIDTH, *(len(row.operator) for row in shown))
+    yield f"  {'operator':<{width}}{'runs':>6}{_part_head(int8)}"
+    for row in shown:
+        yield f"  {row.operator:<{width}}{row.num_runs:>6}{_part_cells(row, int8)}"
     if rest:
-        sums = sum(row.num_runs for row in rest), sum(row.ms for row in rest), sum(row.share for row in rest)
-        rows.append((f"{len(rest)} more kinds", *sums))
-    width = max(_WIDTH, *(len(row[0]) for row in rows))
-    yield f"  {'operator':<{width}}{'runs':>6}{'ms':>9}{'share':>8}"
-    for name, runs, ms, share in rows:
-        yield f"  {name:<{width}}{runs:>6}{ms:>9.3f}{share:>8.1%}"
+        flop = sum(row.flop or 0 for row in rest) or None
+        sums = Part(ms=sum(row.ms for row in rest), share=sum(row.share for row in rest), flop=flop)
+        name, runs = f"{len(rest)} more kinds", sum(row.num_runs for row in rest)
+        yield f"  {name:<{width}}{runs:>6}{_part_cells(sums, int8)}"
+
+
+def _multiplies_integers(engine: EngineProfile) -> bool:
+    return any(row.int8_share is not None for row in engine.blocks)
+
+
+def _part_head(int8: bool) -> str:
+    return f"{'ms':>9}{'share':>8}{'GFLOP':>9}{'GFLOP/s':>9}{'of float32':>12}" + f"{'of int8':>9}" * int8
+
+
+def _part_cells(part: Part, int8: bool) -> str:
+    flop = "-" if part.flop is None else f"{part.flop / 1e9:.3f}"
+    gflops = "-" if part.gflops is None else f"{part.gflops:.0f}"
+    cells = f"{part.ms:>9.3f}{part.share:>8.1%}{flop:>9}{gflops:>9}{_percent(part.float32_share):>12}"
+    return cells + f"{_percent(part.int8_share):>9}" * int8
 
 
 def _request_lines(engine: EngineProfile) -> Iterator[str]:

@@ -14,20 +14,21 @@ from app.page_rights import page_may_change
 from app.services import Services
 from app.ui.compare_engines_boards import Board, Boards, measured_board
 from app.ui.compare_engines_cards import render_engines, render_pages, render_status
-from app.ui.compare_engines_progress import end_sentence, progress_sentence, ticking
+from app.ui.compare_engines_progress import end_sentence, progress_sentence
 from app.ui.compare_links import first, make_link, read_link, render_link
 from app.ui.compare_many_files import FORMATS, no_downloads, offer_downloads
 from app.ui.compare_plots import engine_plot
 from app.ui.errors import shows_errors, streams_errors
+from app.ui.ticking import ticking
 from app.ui.uploads import as_names, as_text
 from engines.errors import EngineError, InvalidInputError
 from engines.factory import ENGINES
 from engines.worker.shared import available_cores
+from use_cases.background_workers import Run, run_in_process
 from use_cases.comparison.engine_estimate import estimate_s, not_built, probe_ms
-from use_cases.comparison.engine_process import run_in_process
 from use_cases.comparison.engine_quality import held_out_gallery
 from use_cases.comparison.engine_tables import engines_csv, engines_json, engines_markdown
-from use_cases.comparison.engines import EnginePlan, EngineRow, Run, in_order, measure_engines
+from use_cases.comparison.engines import EnginePlan, EngineRow, in_order, measure_engines
 from use_cases.comparison.provenance import measured_here
 
 VIEW = "compare-engines"  # the value of "view" in a link
@@ -47,7 +48,6 @@ class EngineHandlers:
 
     def __init__(self, services: Services, run: Run = run_in_process, max_run_s: float = _MAX_RUN_S) -> None:
         self._services, self._run, self._max_run_s = services, run, max_run_s
-        self._measuring = asyncio.Lock()
         self._boards = Boards(services)
         self._probes: dict[str, tuple[float, tuple[float, float]]] = {}  # when, and ms of image and text
 
@@ -124,9 +124,9 @@ class EngineHandlers:
                 f"Choose one of the models {', '.join(self._services.models)} to measure."
             )
         plan = self._plan(model, engines, pictures)
-        if self._measuring.locked():
+        if self._services.measuring.locked():
             yield self._said("Another measurement runs; this one begins after it.")
-        async with self._measuring:
+        async with self._services.measuring:
             start_s = time.monotonic()
             facts = await asyncio.to_thread(measured_here)
             rows: list[EngineRow] = []

@@ -1,13 +1,8 @@
-"""Follow a measurement of engines: what is measured now, how long that takes, and ending it in order."""
+"""Follow a measurement of engines: what is measured now, how long that takes, and how it ended."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-
-from use_cases.comparison.engines import EnginePlan, EngineRow, in_order
-
-_TICK_S = 1.0
+from use_cases.comparison.engines import EnginePlan, in_order
 
 
 def progress_sentence(plan: EnginePlan, done: int, done_s: float, elapsed_s: float) -> str:
@@ -42,24 +37,3 @@ def end_sentence(plan: EnginePlan, done: int, elapsed_s: float) -> str:
         f"Ended after {elapsed_s:.0f} s, longer than a measurement may take, with {done} of {total} engines;"
         " choose fewer of them."
     )
-
-
-async def ticking(rows: AsyncIterator[EngineRow]) -> AsyncGenerator[EngineRow | None, None]:
-    """Yield the rows, and None every second in between; whoever ends it ends what computes the next row."""
-    following: asyncio.Future[EngineRow] | None = None
-    try:
-        while True:
-            following = following or asyncio.ensure_future(anext(rows))
-            if not (await asyncio.wait({following}, timeout=_TICK_S))[0]:
-                yield None
-                continue
-            done, following = following, None
-            try:
-                row = done.result()
-            except StopAsyncIteration:
-                return
-            yield row
-    finally:
-        if following is not None:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)

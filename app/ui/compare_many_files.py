@@ -7,9 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import gradio as gr
-from gradio import processing_utils
-from gradio.utils import get_upload_folder
 
+from app.ui.files import save_file
 from app.ui.sent_values import as_uploads, original_name
 from app.ui.uploads import uploaded_file
 from engines.errors import InvalidInputError
@@ -99,17 +98,12 @@ def no_downloads() -> list[Any]:
 def offer_downloads(stem: str, contents: Mapping[str, str]) -> list[Any]:
     """Write one file a format and return updates that show the buttons.
 
-    The files lie in Gradio's cache, which is emptied of old ones.
-
     Args:
         stem: the files' name, without its ending.
         contents: by format.
     """
     paths = [
-        processing_utils.save_bytes_to_cache(
-            contents[format_].encode("utf-8"), f"{stem}{_SUFFIXES[format_]}", get_upload_folder()
-        )
-        for format_ in FORMATS
+        save_file(contents[format_].encode("utf-8"), f"{stem}{_SUFFIXES[format_]}") for format_ in FORMATS
     ]
     return [gr.update(value=path, visible=True) for path in paths]
 

@@ -8,12 +8,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import gradio as gr
-from gradio import processing_utils
-from gradio.utils import get_upload_folder
 
 from app.page_rights import page_may_change
 from app.services import Services
 from app.ui.errors import shows_errors, streams_errors
+from app.ui.files import save_file
 from app.ui.latency_cards import render_loads, render_sentence, render_shares, render_times
 from app.ui.latency_plots import latency_figures, trade_figure
 from app.ui.sent_values import as_number
@@ -45,7 +44,6 @@ class LatencyHandlers:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._loads: deque[tuple[str, InsideLoad]] = deque(maxlen=_MAX_LOADS)  # the last one first
-        self._loading = asyncio.Lock()  # two would measure each other
         self._images: NewImages | None = None
 
     @shows_errors
@@ -77,7 +75,7 @@ class LatencyHandlers:
         view, _ = await self._view(window, WHOLE, engine)
         if not view.stages:
             raise InvalidInputError("There is nothing to download: no request in this window.")
-        return _file(to_csv(view.stages).encode("utf-8"), "stages.csv")
+        return save_file(to_csv(view.stages).encode("utf-8"), "stages.csv")
 
     @shows_errors
     async def on_chrome_trace(self, window: Any, engine: Any) -> str:
@@ -85,7 +83,7 @@ class LatencyHandlers:
         view, _ = await self._view(window, WHOLE, engine)
         if not view.traces:
             raise InvalidInputError("There is nothing to download: no request in this window.")
-        return _file(await asyncio.to_thread(to_chrome_trace, view.traces), "requests.trace.json")
+        return save_file(await asyncio.to_thread(to_chrome_trace, view.traces), "requests.trace.json")
 
     @shows_errors
     async def on_reset(self, request: gr.Request) -> None:
@@ -94,10 +92,9 @@ class LatencyHandlers:
         self._services.telemetry.reset()
 
     @shows_errors
-    async def on_rights(self, request: gr.Request) -> tuple[Any, Any]:
-        """Show what changes the server, where that is allowed."""
-        may_change = self._may_change(request)
-        return gr.update(visible=may_change), gr.update(visible=may_change)
+    async def on_rights(self, request: gr.Request) -> tuple[Any, ...]:
+        """Show what changes the server or keeps it busy, where that is allowed."""
+        return (gr.update(visible=self._may_change(request)),) * 3
 
     @shows_errors
     async def on_limits(self, max_batch_size: Any, max_wait_ms: Any, request: gr.Request) -> str:
@@ -126,9 +123,9 @@ class LatencyHandlers:
             raise InvalidInputError(
                 f"Make load with 1 to {MAX_CLIENTS} clients, for 1 to {MAX_LOAD_S} seconds."
             )
-        if self._loading.locked():
-            raise InvalidInputError("Somebody else makes load at the moment; try again when that has ended.")
-        async with self._loading:
+        if self._services.measuring.locked():
+            raise InvalidInputError("Somebody else measures at the moment; try again when that has ended.")
+        async with self._services.measuring:
             settings = self._settings()
             yield (
                 render_sentence(f"{number:.0f} clients ask from inside for {lasts_s:.0f} s …"),
@@ -182,8 +179,3 @@ class LatencyHandlers:
     def _check_rights(self, request: gr.Request) -> None:
         if not self._may_change(request):
             raise InvalidInputError("Visitors may only look here; see SIGLIP_ALLOW_MEASURING.")
-
-
-def _file(content: bytes, name: str) -> str:
-    """Write a file into Gradio's cache, which is emptied of old ones; return its path."""
-    return str(processing_utils.save_bytes_to_cache(content, name, get_upload_folder()))

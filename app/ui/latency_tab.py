@@ -20,6 +20,7 @@ from app.ui.latency_handlers import (
     LatencyHandlers,
 )
 from app.ui.latency_plots import build_latency_plots
+from app.ui.latency_profile import build_profile_panel
 from app.ui.uploads import EVENT_OPTIONS
 from use_cases.telemetry.views import WHOLE
 
@@ -62,6 +63,8 @@ def build_latency_tab(services: Services, tabs: gr.Tabs) -> None:
             "Make load, change the worker's limits", open=False, visible=services.may_measure
         ) as change:
             _build_change(services, handlers)
+        with gr.Accordion("Profile engines", open=False, visible=services.may_measure) as profiling:
+            build_profile_panel(services)
         shown = gr.State([])
         asked = [window, stage, engine, shown]
         outputs = [plots, shares, times, status, stage, engine, shown]
@@ -69,7 +72,7 @@ def build_latency_tab(services: Services, tabs: gr.Tabs) -> None:
         for choice in (window, stage, engine):
             choice.input(handlers.on_look, asked, outputs, **_QUIET)
         opened = tabs.select(_on_tab, pause, timer, api_visibility="private", show_progress="hidden")
-        opened.then(handlers.on_rights, None, [change, reset], **_QUIET)
+        opened.then(handlers.on_rights, None, [change, profiling, reset], **_QUIET)
         pause.input(lambda paused: gr.Timer(active=not paused), pause, timer, **_QUIET)
         for button, make in ((csv, handlers.on_csv), (trace, handlers.on_chrome_trace)):
             _offer(button, make, [window, engine])

@@ -18,6 +18,7 @@ class Step(NamedTuple):
 
     place: Place
     ms: float
+    flop: int | None = 0  # of its products; None when the profile does not tell
 
 
 class Call(NamedTuple):
@@ -44,6 +45,7 @@ class OperatorTime:
     operator: str
     num_runs: int
     ms: float
+    flop: int | None  # None when the profile does not tell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +99,21 @@ def _block_ms(call: Call, family: Family) -> dict[str, float]:
 def _operator_times(calls: Sequence[Call]) -> tuple[OperatorTime, ...]:
     times = [_sums((step.place.operator, step.ms) for step in call.steps) for call in calls]
     runs = [_sums((step.place.operator, 1.0) for step in call.steps) for call in calls]
+    flops = _flops(calls[0])  # the same in each call
     kinds = {operator for counts in runs for operator in counts}
-    rows = [OperatorTime(kind, round(_median(runs, kind)), _median(times, kind)) for kind in kinds]
+    rows = [
+        OperatorTime(kind, round(_median(runs, kind)), _median(times, kind), flops.get(kind, 0))
+        for kind in kinds
+    ]
     return tuple(sorted(rows, key=lambda row: (-row.ms, row.operator)))
+
+
+def _flops(call: Call) -> dict[str, int | None]:
+    sums: dict[str, int | None] = {}
+    for step in call.steps:
+        before = sums.get(step.place.operator, 0)
+        sums[step.place.operator] = None if before is None or step.flop is None else before + step.flop
+    return sums
 
 
 def _sums(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:

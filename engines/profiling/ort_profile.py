@@ -20,6 +20,7 @@ from engines.onnx.ort_runtime import OrtRuntime, open_session, session_options
 from engines.preparation.inputs import image_inputs, text_inputs
 from engines.profiling.blocks import Place, Tower
 from engines.profiling.calls import Call, CallLimits, Step, repeat_call
+from engines.profiling.products import Shape, ort_flop
 from engines.profiling.profilers import ProfilerOptions
 
 _NODE = "_kernel_time"  # ends the names of the profile's events of nodes
@@ -109,4 +110,11 @@ def read_calls(events: Iterable[Mapping[str, Any]], modules: Mapping[str, str]) 
 
 def _step(event: Mapping[str, Any], modules: Mapping[str, str]) -> Step:
     module = modules.get(str(event["name"]).removesuffix(_NODE))
-    return Step(Place(module, event["args"]["op_name"]), event["dur"] / 1000)
+    facts = event["args"]
+    flop = ort_flop(facts["op_name"], *(_shapes(facts[f"{side}_type_shape"]) for side in ("input", "output")))
+    return Step(Place(module, facts["op_name"]), event["dur"] / 1000, flop)
+
+
+def _shapes(tensors: Sequence[Mapping[str, Shape]]) -> list[Shape]:
+    """Return the shapes of tensors that are given by their types."""
+    return [shape for tensor in tensors for shape in tensor.values()]

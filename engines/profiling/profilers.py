@@ -53,19 +53,28 @@ class ProfilerOptions:
     allocator: Allocator = field(default_factory=Allocator)  # of ONNX Runtime
 
 
+def has_profiler(engine: str) -> bool:
+    """Tell whether an engine can be profiled."""
+    return _prefix(engine) in _MODULES
+
+
 def profiler_module(engine: str) -> str:
     """Return the module that profiles an engine; imports nothing.
 
     Raises:
         InvalidInputError: when there is none.
     """
-    module = _MODULES.get(engine.partition("-")[0])
+    module = _MODULES.get(_prefix(engine))
     if module is None:
         raise InvalidInputError(
             f"The engine {engine} has no profiler here; those whose names begin with"
             f" {', '.join(f'{name}-' for name in _MODULES)} have one."
         )
     return module
+
+
+def _prefix(engine: str) -> str:
+    return engine.partition("-")[0]
 
 
 def import_runtime(engine: str) -> None:

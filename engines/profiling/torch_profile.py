@@ -15,6 +15,7 @@ from engines.factory import EngineOptions, load_engine
 from engines.models import ModelSpec
 from engines.profiling.blocks import Place, Tower
 from engines.profiling.calls import Call, CallLimits, Step, repeat_call
+from engines.profiling.products import torch_flop
 from engines.profiling.profilers import ProfilerOptions, embed_items
 from engines.profiling.torch_modules import watch_modules
 from engines.pytorch.engine import TorchEngine
@@ -43,7 +44,7 @@ class TorchProfiler:
         watched = watch_modules(
             getattr(self.engine.towers, self._tower), self.engine.spec.family, ranges.enter, ranges.leave
         )
-        with watched, profile(activities=[ProfilerActivity.CPU]) as profiler:
+        with watched, profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiler:
             repeat_call(partial(embed_items, self.engine, self._tower, items), limits)
         if trace is not None:
             profiler.export_chrome_trace(str(trace))
@@ -72,7 +73,8 @@ def _steps(event: Any, module: str) -> Iterator[Step]:
     """Yield an event's own time and then its children's, or a module's gaps between its children."""
     children = sorted(event.cpu_children, key=_start)
     if not event.name.startswith(_RANGE):
-        yield Step(Place(module, event.name), _ms(event) - sum(map(_ms, children)))
+        flop = torch_flop(event.name, event.input_shapes, event.concrete_inputs)
+        yield Step(Place(module, event.name), _ms(event) - sum(map(_ms, children)), flop)
         for child in children:
             yield from _steps(child, module)
         return

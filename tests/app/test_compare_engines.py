@@ -182,7 +182,7 @@ async def test_a_measurement_that_takes_too_long_is_ended_and_what_is_done_stays
     ((status, *others),) = await measure(handlers)
     assert "with 0 of 2 engines" in status
     assert others == [gr.skip()] * 7
-    assert not handlers._measuring.locked()
+    assert not services.measuring.locked()
     assert "not measured on this server yet" in (await handlers.on_show(MODEL))[2]
 
 
@@ -238,7 +238,7 @@ async def test_ending_a_measurement_ends_its_worker(services, run):  # noqa: F81
     with pytest.raises(asyncio.CancelledError):
         await running
     assert ended.is_set()
-    assert not handlers._measuring.locked()
+    assert not services.measuring.locked()
 
 
 async def test_how_long_it_takes_is_said_before(services, tmp_path):

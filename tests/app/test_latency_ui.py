@@ -144,8 +144,7 @@ async def test_load_from_inside_is_measured_and_labelled_as_such(services):
 async def test_visitors_who_may_only_look_change_nothing(services, may_measure, guarded):
     services = Services(services.pool, MODELS, may_measure=may_measure)
     handlers, request = LatencyHandlers(services), await page_request(may_change=guarded)
-    change, reset = await handlers.on_rights(request)
-    assert (change["visible"], reset["visible"]) == (False, False)
+    assert [update["visible"] for update in await handlers.on_rights(request)] == [False] * 3
     with pytest.raises(gr.Error, match="Visitors may only look here"):
         await handlers.on_reset(request)
     with pytest.raises(gr.Error, match="Visitors may only look here"):

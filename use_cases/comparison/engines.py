@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from engines.factory import EngineOptions, resolve_model
 from engines.models import ModelSpec
 from engines.quality import REFERENCE_ENGINE, Quality, compare_embeddings, ensure_reference
 from engines.worker.background import in_background
+from use_cases.background_workers import Run
 from use_cases.comparison.badge import Badge, judge
 from use_cases.comparison.engine_quality import (
     GalleryEmbeddings,
@@ -28,8 +29,6 @@ from use_cases.comparison.engine_quality import (
 from use_cases.latency import Effort
 from use_cases.resampling import Estimate
 
-# A job of use_cases.benchmark_worker, and its answer; cancelling the call ends the job.
-Run: TypeAlias = Callable[[dict[str, Any], Path], Awaitable[dict[str, Any]]]
 EFFORT = Effort(num_warmup=2, min_iters=5, min_duration_s=1.0)
 
 

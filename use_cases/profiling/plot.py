@@ -33,6 +33,7 @@ def profile_figure(profile: Profile) -> dict[str, Any]:
     above = len(profile.engines) * _STACK
     below = len(profile.block_names()) * (len(profile.engines) * _BAR + _BETWEEN)
     whole = above + _GAP + below
+    below_axes = {"xaxis": "x2", "yaxis": "y2"}
     top, bottom = [1 - above / whole, 1.0], [0.0, below / whole]
     title = f"{profile.model}, {profile.tower} tower, batch {profile.batch_size}"
     note = (
@@ -40,7 +41,7 @@ def profile_figure(profile: Profile) -> dict[str, Any]:
         f" {profile.peak.float32_gflops:.0f} GFLOP/s here"
     )
     return {
-        "data": [*_kind_traces(profile), *_block_traces(profile)],
+        "data": [*kind_traces(profile), *(trace | below_axes for trace in block_traces(profile))],
         "layout": {
             "title": {"text": title, "subtitle": {"text": note}},
             "height": whole + _AROUND,
@@ -60,7 +61,7 @@ def kind_of(block: str) -> str:
     return _NUMBER.sub("", block) or "blocks"
 
 
-def _kind_traces(profile: Profile) -> list[Trace]:
+def kind_traces(profile: Profile) -> list[Trace]:
     """Return a trace for each kind of block: one segment of each engine's bar."""
     sums = [_kind_ms(engine) for engine in profile.engines]
     kinds = dict.fromkeys(map(kind_of, profile.block_names()))
@@ -87,15 +88,13 @@ def _kind_ms(engine: EngineProfile) -> dict[str, float]:
     return sums
 
 
-def _block_traces(profile: Profile) -> list[Trace]:
+def block_traces(profile: Profile) -> list[Trace]:
     """Return a trace for each engine: its bar in every block's row, beside the other engines'."""
     return [
         {
             "type": "bar",
             "orientation": "h",
             "name": engine.engine,
-            "xaxis": "x2",
-            "yaxis": "y2",
             "y": [row.block for row in engine.blocks],
             "x": [_short(row.ms) for row in engine.blocks],
             "hovertext": [_hover(row) for row in engine.blocks],

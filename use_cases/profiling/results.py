@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from engines.onnx.graphs import METHODS
 from engines.profiling.blocks import OTHER
+from use_cases.latency import is_clean
 
 # The engines whose linear layers multiply integers; the 4-bit and the bitsandbytes ones expand their weights.
 INT8_ENGINES = (*(name for name, method in METHODS.items() if method != "4bit"), "torch-int8")
+_INTEGERS = re.compile(r"Integer|Quantize|QLinear|QGemm|^quantized::")  # in the names of such operators
+
+
+def disturbance(foreign_cores: float) -> str:
+    """Return the warning of what other processes did meanwhile, nothing when they did little."""
+    if is_clean(foreign_cores):
+        return ""
+    return f"Other processes kept {foreign_cores:.1f} cores busy meanwhile: distrust these times."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,26 +35,30 @@ class MachinePeak:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BlockRow:
-    """One block of a tower on one engine; None where the block multiplies nothing that is counted."""
+class Part:
+    """A part of a tower's call on one engine; None where it multiplies nothing that is counted."""
 
-    block: str
     ms: float  # a call, the median
-    share: float  # of all blocks' time
+    share: float  # of all such parts' time
     flop: int | None = None
     gflops: float | None = None  # reached
     float32_share: float | None = None  # of the machine's float32 peak
-    int8_share: float | None = None  # of its int8 rate; of engines that multiply integers alone
+    int8_share: float | None = None  # of its int8 rate; of what multiplies integers alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OperatorRow:
+class BlockRow(Part):
+    """One block of a tower."""
+
+    block: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorRow(Part):
     """All operators of one kind."""
 
     operator: str
     num_runs: int  # a call
-    ms: float
-    share: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,23 +133,48 @@ def block_rows(
         engine: whose int8 share is told if it multiplies integers.
     """
     total_ms = sum(block_ms.values())
-    int8_gops = peak.int8_gops if engine in INT8_ENGINES else None
 
     def row(name: str, ms: float, flop: int) -> BlockRow:
-        gflops = flop / ms / 1e6 if flop and ms else None
-        return BlockRow(
-            block=name,
-            ms=ms,
-            share=ms / total_ms if total_ms else 0.0,
-            flop=flop or None,
-            gflops=gflops,
-            float32_share=gflops / peak.float32_gflops if gflops else None,
-            int8_share=gflops / int8_gops if gflops and int8_gops else None,
-        )
+        return BlockRow(block=name, **_facts(ms, total_ms, flop, peak, int8=engine in INT8_ENGINES))
 
     names = in_order([*flops, *block_ms])
     rows = (row(name, block_ms[name], flops.get(name, 0)) for name in names if name in block_ms)
     return tuple(rows), row("total", total_ms, sum(flops.values()))
+
+
+def operator_rows(
+    operators: Sequence[Mapping[str, Any]], num_flop: int, peak: MachinePeak
+) -> tuple[OperatorRow, ...]:
+    """Set each kind of operator beside the machine's peak.
+
+    Args:
+        operators: the fields of `OperatorTime`s. One of them alone may not tell its arithmetic: it did what
+            the others did not.
+        num_flop: of a call of the model.
+        peak: of the machine.
+    """
+    total_ms = sum(row["ms"] for row in operators)
+    silent = [row["operator"] for row in operators if row["flop"] is None]
+    rest = num_flop - sum(row["flop"] or 0 for row in operators)
+    rows = []
+    for row in operators:
+        flop = row["flop"] if row["flop"] is not None else rest if len(silent) == 1 else 0
+        facts = _facts(row["ms"], total_ms, flop, peak, int8=bool(_INTEGERS.search(row["operator"])))
+        rows.append(OperatorRow(operator=row["operator"], num_runs=row["num_runs"], **facts))
+    return tuple(rows)
+
+
+def _facts(ms: float, total_ms: float, flop: int, peak: MachinePeak, *, int8: bool) -> dict[str, Any]:
+    """Return the fields of a `Part`."""
+    gflops = flop / ms / 1e6 if flop > 0 and ms else None
+    return {
+        "ms": ms,
+        "share": ms / total_ms if total_ms else 0.0,
+        "flop": flop if flop > 0 else None,
+        "gflops": gflops,
+        "float32_share": gflops / peak.float32_gflops if gflops else None,
+        "int8_share": gflops / peak.int8_gops if int8 and gflops and peak.int8_gops else None,
+    }
 
 
 def in_order(blocks: Iterable[str]) -> list[str]:

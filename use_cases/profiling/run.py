@@ -19,10 +19,10 @@ from use_cases.profiling.results import (
     EngineProfile,
     MachinePeak,
     MemoryRow,
-    OperatorRow,
     Profile,
     RequestStages,
     block_rows,
+    operator_rows,
 )
 from use_cases.workers import run_worker
 
@@ -146,7 +146,6 @@ def _read_engine(
 ) -> EngineProfile:
     profile = answer["profile"]
     blocks, total = block_rows(profile["block_ms"], flops, peak, engine)
-    operators_ms = sum(row["ms"] for row in profile["operators"]) or 1.0
     return EngineProfile(
         engine=engine,
         call_ms=answer["call_ms"],
@@ -155,7 +154,7 @@ def _read_engine(
         profiled_ms=profile["wall_ms"],
         blocks=blocks,
         total=total,
-        operators=tuple(OperatorRow(**row, share=row["ms"] / operators_ms) for row in profile["operators"]),
+        operators=operator_rows(profile["operators"], sum(flops.values()), peak),
         request=RequestStages(**answer["request"]),
         memory=tuple(memory),
     )

@@ -28,8 +28,15 @@ def test_blocks_are_medians_and_add_up_to_the_call():
 
 def test_operators_are_counted_by_kind_the_slowest_first():
     profile = summarize_calls([call(10.0, (NORM, 1.0), (HEAD, 7.0), (STRANGE, 1.0))], "siglip")
-    rows = [(row.operator, row.num_runs, row.ms) for row in profile.operators]
-    assert rows == [("MatMul", 2, 8.0), ("LayerNormalization", 1, 1.0)]
+    rows = [(row.operator, row.num_runs, row.ms, row.flop) for row in profile.operators]
+    assert rows == [("MatMul", 2, 8.0, 0), ("LayerNormalization", 1, 1.0, 0)]
+
+
+@pytest.mark.parametrize(("flops", "total"), [((10, 20), 30), ((10, None), None), ((None, 20), None)])
+def test_an_operator_s_arithmetic_is_known_when_that_of_each_of_its_runs_is(flops, total):
+    steps = tuple(Step(HEAD, 1.0, flop) for flop in flops)
+    (row,) = summarize_calls([Call(2.0, steps)], "siglip").operators
+    assert row.flop == total
 
 
 def test_other_is_there_even_when_nothing_is_left():

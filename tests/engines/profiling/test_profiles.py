@@ -7,9 +7,11 @@ import pytest
 from engines.errors import BackendUnavailableError, InvalidInputError
 from engines.factory import load_engine
 from engines.onnx.allocator import Allocator
+from engines.preparation.inputs import image_inputs, text_inputs
 from engines.profiling import ort_profile
 from engines.profiling.blocks import OTHER
 from engines.profiling.calls import CallLimits, summarize_calls
+from engines.profiling.flops import count_flops
 from engines.profiling.profilers import ProfilerOptions, load_profiler, profiler_module
 from engines.profiling.torch_modules import watched_modules
 from engines.profiling.torch_profile import PYTHON, TorchProfiler
@@ -49,6 +51,14 @@ def test_every_engine_has_the_model_s_blocks_and_they_add_up(make_profiler, sigl
     assert all(ms > 0 for block, ms in profile.block_ms.items() if block != OTHER)
     for call in calls:
         assert summarize_calls([call], siglip.family).total_ms == pytest.approx(call.wall_ms)
+
+
+@pytest.mark.parametrize("tower", TOWERS)
+def test_the_operators_do_the_model_s_arithmetic(make_profiler, siglip, tower):
+    items = batch(siglip, tower)
+    inputs = image_inputs(siglip, items) if tower == "image" else text_inputs(siglip, items)
+    profile = summarize_calls(make_profiler(tower).record(items, LIMITS), siglip.family)
+    assert sum(row.flop for row in profile.operators) == sum(count_flops(siglip, tower, inputs).values())
 
 
 @pytest.mark.parametrize("tower", TOWERS)
@@ -103,7 +113,9 @@ def test_an_engine_without_a_profiler_gets_a_sentence(engine, siglip):
         load_profiler(siglip, engine, "image", OPTIONS)
 
 
-def test_quantized_layers_have_the_same_blocks(siglip):
+def test_quantized_layers_have_the_same_blocks_and_keep_their_arithmetic_to_themselves(siglip):
     profiler = load_profiler(siglip, "torch-int8", "image", OPTIONS)
     profile = summarize_calls(profiler.record(batch(siglip, "image"), LIMITS), siglip.family)
     assert set(profile.block_ms) == BLOCKS["image"] | LAYERS | {OTHER}
+    silent = [row.operator for row in profile.operators if row.flop is None]
+    assert silent == ["quantized::linear_dynamic"]

@@ -16,9 +16,9 @@ from engines.calibration import held_out_set
 from engines.errors import BackendUnavailableError, InferenceError
 from engines.gallery import gallery
 from engines.models import get_bundled_model
+from use_cases.background_workers import run_in_process
 from use_cases.comparison import engines
 from use_cases.comparison.engine_estimate import estimate_s, not_built
-from use_cases.comparison.engine_process import run_in_process
 from use_cases.comparison.engine_quality import (
     TASKS,
     GalleryEmbeddings,

@@ -33,7 +33,11 @@ class FakeWorker:
 
     def profile(self, job):
         slow = 2.0 if job["engine"].startswith("torch") else 1.0
-        operators = [{"operator": f"Op{number}", "num_runs": 2, "ms": 8.0 - number} for number in range(3)]
+        flops = (None, 4_000_000, 0)  # of 12 million, so the first one did 8
+        operators = [
+            {"operator": f"Op{number}", "num_runs": 2, "ms": 8.0 - number, "flop": flop}
+            for number, flop in enumerate(flops)
+        ]
         blocks = {name: ms * slow for name, ms in BLOCK_MS.items()}
         shares = {"I/O": 0.01, "decode": 0.04, "prepare": 0.05, "engine call": 0.85, "Python": 0.05}
         foreign = {"foreign_cores": 1.0 if job["engine"] == "bnb-int8" else 0.0}

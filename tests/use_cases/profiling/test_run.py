@@ -9,6 +9,7 @@ from engines.errors import InvalidInputError, UnknownModelError
 from engines.onnx.allocator import Allocator
 from engines.profiling.blocks import OTHER
 from tests.use_cases.profiling.answers import FakeWorker
+from use_cases.profiling.results import MachinePeak, operator_rows
 from use_cases.profiling.run import ProfilePlan, run_profile
 
 
@@ -45,6 +46,35 @@ def test_blocks_come_in_the_model_s_order_with_their_rates():
     assert (rows["final norm"].flop, rows["final norm"].gflops) == (None, None)
     assert (engine.total.ms, engine.total.flop, engine.total.gflops) == (10.0, 12_000_000, 1.2)
     assert engine.named_share == pytest.approx(0.95)
+
+
+def test_an_operator_that_does_not_tell_its_arithmetic_did_what_the_others_did_not():
+    (engine,) = run("onnx-fp32").engines
+    assert [row.flop for row in engine.operators] == [8_000_000, 4_000_000, None]
+    assert [row.gflops for row in engine.operators] == [1.0, pytest.approx(4 / 7), None]
+    assert engine.operators[0].float32_share == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("operators", "flops"),
+    [
+        ([("Conv", 5), ("aten::relu", 0)], [5, None]),
+        ([("a", None), ("b", None), ("c", 5)], [None, None, 5]),  # which did how much is not known
+        ([("a", None), ("b", 10)], [None, 10]),  # it only called the other
+    ],
+)
+def test_what_is_not_known_of_an_operator_is_left_out(operators, flops):
+    rows = [{"operator": name, "num_runs": 1, "ms": 1.0, "flop": flop} for name, flop in operators]
+    peak = MachinePeak(float32_gflops=1.0, library="NumPy")
+    assert [row.flop for row in operator_rows(rows, 10, peak)] == flops
+
+
+def test_only_operators_on_integers_have_a_share_of_their_rate():
+    peak = MachinePeak(float32_gflops=1.0, library="NumPy", int8_gops=2.0)
+    names = ("MatMul", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QLinearConv", "quantized::linear")
+    rows = [{"operator": name, "num_runs": 1, "ms": 1.0, "flop": 1_000_000} for name in names]
+    shares = [row.int8_share for row in operator_rows(rows, 5_000_000, peak)]
+    assert shares == [None, 0.5, 0.5, 0.5, 0.5]
 
 
 def test_the_better_of_two_peaks_counts():

@@ -1,16 +1,19 @@
-"""Run a benchmark's job in a process of low priority that ends when nobody waits for it any more."""
+"""Run a worker's job beside a server: in a process of low priority that ends when nobody waits any more."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import psutil
 
 from use_cases import workers
 
+# A job of use_cases.benchmark_worker and the folder of built engines -> its answer; cancelling ends the job.
+Run: TypeAlias = Callable[[dict[str, Any], Path], Awaitable[dict[str, Any]]]
 _NICENESS = 10  # of 19: a server that shares the cores with it gets nine times its time
 
 

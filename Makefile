@@ -4,6 +4,7 @@ HOST ?= 127.0.0.1
 PORT ?= 7860
 BIN := .venv/bin
 SOURCES := app engines use_cases tests app.py
+TESTS := tests/engines/test_contract.py tests  # the longest file first, so that no worker ends long after the other
 
 .PHONY: demo setup test format clean
 .DELETE_ON_ERROR:
@@ -18,7 +19,7 @@ test: setup .venv/tests-installed
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 	$(BIN)/python -m app.cli.gate
 
 format: .venv/tests-installed

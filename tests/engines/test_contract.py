@@ -11,7 +11,9 @@ from engines.base import Engine, normalize
 from engines.errors import InferenceError
 from engines.factory import EngineOptions, load_engine, resolve_model
 from engines.preparation.preprocess import Preprocessor
+from tests.builders import build_here
 
+pytestmark = pytest.mark.timeout(300)  # the bundled pair's engines are built here
 # What a row's batch may change, and the least cosine to torch-fp32 of any embedding and of an image's
 # patches, over all families, noise and the empty text among them; measured on AVX2 and AVX-512 and rounded
 # away from it. Some int8 engines find one scale for a whole batch, so that a row's company shows.
@@ -29,11 +31,15 @@ BOUNDS = {
     "bnb-nf4": (1e-4, 0.82),
     "bnb-fp4": (1e-4, 0.81),
 }
-FAMILIES = ("tiny_siglip", "tiny_naflex", "tiny_clip", "tiny_open_clip", "siglit-mini")
+FAMILIES = ("tiny_siglip", "tiny_naflex", "tiny_clip", "tiny_open_clip")
 OTHER_TOWERS = ("tiny_open_clip_siglip", "tiny_open_clip_conv", "lit-mini")  # on the exact engines alone
+# To measure the bundled pair's ranges takes minutes, so once; a small convolutional tower has both forms.
+QDQ, QOPERATOR = "onnx-int8-static-qdq", "onnx-int8-static-qoperator"
 ENGINES = [
     *((model, engine) for model in FAMILIES for engine in BOUNDS),
+    *(("siglit-mini", engine) for engine in BOUNDS if engine != QDQ),
     *((model, engine) for model in OTHER_TOWERS for engine in ("onnx-fp32", "torch-fp32")),
+    *(("tiny_open_clip_conv", engine) for engine in (QDQ, QOPERATOR)),
 ]
 TEXTS = ["a cat", "a much longer caption than the first one, with a dog and a bus in it", "", "ünïcode 猫 🐈"]
 
@@ -51,8 +57,14 @@ def row(model, engine):
     return pytest.param((model, engine), id=f"{model}-{engine}", marks=marks)
 
 
+@pytest.fixture(scope="module")
+def patch():
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
 @pytest.fixture(params=[row(*pair) for pair in ENGINES], scope="module")
-def loaded(request, cache_dir):
+def loaded(request, cache_dir, patch):
     model, engine = request.param
     if engine == "openvino":
         pytest.importorskip("openvino")
@@ -61,6 +73,10 @@ def loaded(request, cache_dir):
     if model.startswith("tiny"):
         model = str(request.getfixturevalue(model))
         options = EngineOptions(gated=False, cache_dir=cache_dir)  # that goes when the tests end
+        for user in ("engines.onnx.artifacts", "engines.bnb.engine"):
+            patch.setattr(f"{user}.run_builder", build_here)
+    else:
+        patch.undo()
     spec = resolve_model(model)
     return Loaded(load_engine(spec, engine, options), Preprocessor(spec), *BOUNDS[engine])
 

@@ -11,6 +11,7 @@ from engines.errors import InferenceError
 from engines.factory import EngineOptions, load_engine, resolve_model
 from engines.preparation.naflex import position_weights, target_size
 from engines.preparation.preprocess import Preprocessor
+from tests.builders import build_here
 
 SIZES = [(48, 64), (64, 40), (10, 300), (300, 60), (1, 1), (57, 57), (33, 200)]
 TEXTS = ["a photo of a cat", "Two RED buses, in a street!", "", "é 猫"]
@@ -51,7 +52,10 @@ def test_a_single_column_is_resized_as_a_single_row():
 
 
 @pytest.mark.parametrize("engine_name", ["torch-fp32", "onnx-fp32"])
-def test_embeddings_and_patches_equal_those_of_transformers(tiny_naflex, images, engine_name, cache_dir):
+def test_embeddings_and_patches_equal_those_of_transformers(
+    tiny_naflex, images, engine_name, cache_dir, monkeypatch
+):
+    monkeypatch.setattr("engines.onnx.artifacts.run_builder", build_here)
     model = Siglip2Model.from_pretrained(tiny_naflex)
     inputs = Siglip2ImageProcessorPil.from_pretrained(tiny_naflex)(images, return_tensors="pt")
     ids = AutoTokenizer.from_pretrained(tiny_naflex)(

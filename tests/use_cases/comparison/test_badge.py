@@ -13,7 +13,7 @@ from engines.artifacts import store
 from engines.errors import QualityGateError
 from engines.factory import ENGINES, EngineOptions, load_engine, resolve_model
 from engines.onnx.artifacts import ensure_exported, ensure_quantized
-from engines.quality import GATE_4_BIT, GATE_8_BIT, Quality, ensure_quality
+from engines.quality import GATE_4_BIT, GATE_8_BIT, Quality, ensure_quality, ensure_reference
 from use_cases.comparison.badge import EXACT_GATE, gate_of, judge, judge_record
 
 GOOD = Quality(
@@ -67,6 +67,12 @@ def measure_here(module, model, engine, folder, reference, cache_dir):
     quality._measure(model, engine, quality.Path(folder), reference, quality.Path(cache_dir))
 
 
+def keep_reference(spec, cache_dir):
+    """Copy float32's embeddings, which take a while, from the user's cache."""
+    folder = ensure_reference(spec, store.default_cache_dir()).parent
+    shutil.copytree(folder, cache_dir / folder.name)
+
+
 class Scrambled:
     """Gives each row of another engine's embeddings to the next input, as a wrong batch order does."""
 
@@ -89,6 +95,7 @@ def test_an_engine_that_scrambles_its_vectors_fails_and_is_refused(monkeypatch, 
     )
     monkeypatch.setitem(ENGINES, "scrambled", entry)
     monkeypatch.setattr(quality, "run_builder", measure_here)
+    keep_reference(spec, tmp_path)
     badge = judge("scrambled", ensure_quality(spec, "scrambled", tmp_path))
     assert badge.state == "failed"
     assert "image cosine 0.0" in badge.sentence or "image cosine -0.0" in badge.sentence
@@ -105,6 +112,7 @@ def test_a_damaged_quantized_weight_fails_the_gate_and_the_badge_says_so(monkeyp
     source, built = ensure_exported(spec, cache_dir), ensure_quantized(spec, engine, cache_dir)
     for folder in (source, built):
         shutil.copytree(folder, tmp_path / folder.name)
+    keep_reference(spec, tmp_path)
     _damage(tmp_path / built.name)
     damaged = ensure_quality(spec, engine, tmp_path)
     badge = judge(engine, damaged)

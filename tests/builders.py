@@ -7,6 +7,8 @@ import sys
 import warnings
 from unittest.mock import patch
 
+import pytest
+
 
 def build_here(module, *arguments):
     """Do what `run_builder` does without a new process."""
@@ -15,9 +17,8 @@ def build_here(module, *arguments):
         patch.object(sys, "argv", [module, *arguments]),
         contextlib.redirect_stdout(said),
         warnings.catch_warnings(),
+        pytest.raises(SystemExit) as ended,
     ):
         warnings.simplefilter("ignore")  # a process of its own would print them, and nobody reads them
-        try:
-            runpy.run_module(module, run_name="__main__")
-        except SystemExit as ended:
-            assert not ended.code, said.getvalue()
+        runpy.run_module(module, run_name="__main__")
+    assert not ended.value.code, said.getvalue()

@@ -17,8 +17,8 @@ def build_here(module, *arguments):
         patch.object(sys, "argv", [module, *arguments]),
         contextlib.redirect_stdout(said),
         warnings.catch_warnings(),
-        pytest.raises(SystemExit) as ended,
     ):
         warnings.simplefilter("ignore")  # a process of its own would print them, and nobody reads them
-        runpy.run_module(module, run_name="__main__")
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module(module, run_name="__main__")
     assert not ended.value.code, said.getvalue()

@@ -114,7 +114,7 @@ async function draw() {
         return;
     }
     if (props.value !== value) return;  // a newer answer is being drawn
-    place.classList.toggle("single", value.figures.length === 1);
+    place.classList.toggle("single", value.figures.length === 1 || Boolean(value.stacked));
     const figures = value.figures.map((figure) => addFigure(place, figure, value));
     for (const drawInto of figures) await drawInto();
 }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.ui import compare_tables
-from app.ui.compare_plots import Figure
+from app.ui.compare_plots import COLOURS, Figure
 from app.ui.html_parts import escape, render_bar
 from use_cases.profiling.plot import block_traces, kind_traces
 from use_cases.profiling.results import EngineProfile, MachinePeak, MemoryRow, Part, Profile, disturbance
@@ -38,10 +38,11 @@ def profile_figures(profile: Profile) -> dict[str, Any]:
     below = "Each block; hover for its arithmetic."
     heights = len(names) * _STACK, len(blocks) * (len(names) * _BAR + _BETWEEN)
     return {
+        "stacked": True,  # not side by side: their heights have little in common
         "figures": [
             _bars(title, note, kind_traces(profile), heights[0], "by kind of block"),
             _bars("Blocks", below, block_traces(profile), heights[1], f"by block: {', '.join(blocks)}"),
-        ]
+        ],
     }
 
 
@@ -51,7 +52,15 @@ def _bars(title: str, note: str, traces: Sequence[dict[str, Any]], height: int, 
         "note": note,
         "label": f"Milliseconds of a call {what}",
         "height": height + _AROUND,
-        "traces": list(traces),
+        "traces": [
+            {
+                **trace,
+                "legendgroup": "",
+                "legendgrouptitle": {},
+                "marker": {"color": COLOURS[number % len(COLOURS)]},
+            }
+            for number, trace in enumerate(traces)
+        ],
         "layout": {
             "barmode": "relative",
             "xaxis": {"title": {"text": "ms"}},

@@ -16,8 +16,8 @@ Shape: TypeAlias = Sequence[int]  # [] for a scalar, and for what is no tensor
 
 _ORT_PRODUCT = re.compile(r"MatMul|Gemm")  # DynamicQuantizeMatMul, QGemm, MatMulNBits, ...
 _ORT_CONVOLUTION = re.compile(r"Conv")  # FusedConv, QLinearConv, ConvInteger, ...
-# Whose weights are packed, so that no profile tells how many they are.
-_TORCH_PACKED = re.compile(r"quantized::(?:linear|conv)|bitsandbytes::gem[mv]_4bit$")
+# Whose weights are packed, so that no profile tells how many they are; the second one may only call others.
+_TORCH_PACKED = re.compile(r"quantized::(?:linear|conv)|bitsandbytes::gemm_4bit$")
 
 
 def ort_flop(operator: str, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int | None:
@@ -60,6 +60,11 @@ def _added_product(inputs: Sequence[Shape], _: Sequence[Any]) -> int:
     return 2 * math.prod(inputs[1]) * inputs[2][-1]
 
 
+def _product_of_4_bits(inputs: Sequence[Shape], values: Sequence[Any]) -> int:
+    num_outputs: int = values[2][0]  # of the weights' shape before they were packed
+    return 2 * math.prod(inputs[0]) * num_outputs
+
+
 def _attention(inputs: Sequence[Shape], _: Sequence[Any]) -> int:
     queries, keys = inputs[:2]  # [batch, heads, length, dim]
     return 4 * math.prod(queries) * keys[-2]
@@ -91,8 +96,10 @@ _TORCH: Mapping[str, Callable[[Sequence[Shape], Sequence[Any]], int]] = MappingP
     {
         "aten::mm": _product,
         "aten::bmm": _product,
+        "aten::_int_mm": _product,
         "aten::addmm": _added_product,
         "aten::baddbmm": _added_product,
+        "bitsandbytes::gemv_4bit": _product_of_4_bits,
         "aten::_scaled_dot_product_flash_attention_for_cpu": _attention,
         # input, weight, bias, padding, stride, dilation, groups
         "aten::mkldnn_convolution": _convolution,

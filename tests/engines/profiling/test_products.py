@@ -68,7 +68,7 @@ def profiled_flop(call, inputs):
 
 @pytest.mark.parametrize(
     ("operator", "flop"),
-    [("quantized::linear_dynamic", None), ("bitsandbytes::gemv_4bit", None), ("aten::gelu", 0)],
+    [("quantized::linear_dynamic", None), ("bitsandbytes::gemm_4bit", None), ("aten::gelu", 0)],
 )
 def test_packed_weights_do_not_tell_and_other_operators_do_nothing(operator, flop):
     assert torch_flop(operator, [[1, 8, 384], []], [None, None]) == flop

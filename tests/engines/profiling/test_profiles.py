@@ -15,6 +15,7 @@ from engines.profiling.flops import count_flops
 from engines.profiling.profilers import ProfilerOptions, load_profiler, profiler_module
 from engines.profiling.torch_modules import watched_modules
 from engines.profiling.torch_profile import PYTHON, TorchProfiler
+from tests.builders import build_here
 from tests.engines.profiling.towers import OPTIONS, TOWERS, batch, ort_profiler
 
 LIMITS = CallLimits(seconds=0.0, num_warmup=1, min_calls=3)
@@ -111,6 +112,18 @@ def test_an_engine_without_a_profiler_gets_a_sentence(engine, siglip):
         profiler_module(engine)
     with pytest.raises(InvalidInputError):
         load_profiler(siglip, engine, "image", OPTIONS)
+
+
+@pytest.mark.parametrize("engine", ["bnb-int8", "bnb-nf4"])
+def test_layers_of_bitsandbytes_do_the_model_s_arithmetic(siglip, engine, monkeypatch, tmp_path):
+    monkeypatch.setattr("engines.bnb.engine.run_builder", build_here)
+    monkeypatch.setenv("SIGLIP_CACHE_DIR", str(tmp_path))
+    items = batch(siglip, "image")
+    calls = load_profiler(siglip, engine, "image", OPTIONS).record(items, LIMITS)
+    profile = summarize_calls(calls, siglip.family)
+    assert set(profile.block_ms) == BLOCKS["image"] | LAYERS | {OTHER}
+    flops = count_flops(siglip, "image", image_inputs(siglip, items))
+    assert sum(row.flop or 0 for row in profile.operators) == sum(flops.values())
 
 
 def test_quantized_layers_have_the_same_blocks_and_keep_their_arithmetic_to_themselves(siglip):

@@ -138,6 +138,13 @@ def test_models_are_named_by_commas_or_several_times(table, capsys, arguments):
     assert "--model siglit-mini,lit-mini --engine a,b" in record["command"]
 
 
+def test_a_command_that_measures_engines_which_fail_the_gate_says_how(table, capsys, monkeypatch):
+    monkeypatch.setenv("SIGLIP_GATED", "false")
+    assert evaluate.main(["retrieval", "--dataset", str(table)]) == 0
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert record["command"].startswith("SIGLIP_GATED=false python -m app.cli.evaluate retrieval")
+
+
 def test_what_a_reader_should_know_is_said(table, capsys, monkeypatch):
     monkeypatch.setattr(FakePool, "quality", FIGURES)
     (table.parent / "red.png").write_bytes(b"no image")

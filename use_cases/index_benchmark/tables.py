@@ -31,8 +31,10 @@ def _median(name: str, digits: int = 2) -> Callable[[Row], str]:
 def _way(row: Row) -> str:
     if row["exact"]:
         return "all compared"
-    efs = dict.fromkeys(each for each in (row["ann"].get("ef_images"), row["ann"]["ef"]) if each)
-    return f"ANN, {row['ann']['partitions']} partitions, ef {' and '.join(map(str, efs))}"
+    ann = row["ann"]
+    name = "probes" if "probes" in ann else "ef"  # records of older versions have a graph's
+    values = dict.fromkeys(each for each in (ann.get(f"{name}_images"), ann[name]) if each)
+    return f"ANN, {ann['partitions']} partitions, {name} {' and '.join(map(str, values))}"
 
 
 _SEARCH: dict[str, Callable[[Row], str]] = {

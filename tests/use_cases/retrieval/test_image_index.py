@@ -288,3 +288,16 @@ def test_an_ann_index_that_another_process_built_is_known_at_once(tmp_path, monk
     table.tidy()
     assert len(ids_of(table)) == len(set(ids_of(table))) == 1000
     assert nearest_ids(table, embeddings[1000:]) == ["late"]
+
+
+@pytest.mark.parametrize("dim", [64, 12])  # codes are made of whole bytes; others are compared as they are
+def test_a_condition_that_few_images_meet_makes_a_search_look_further(tmp_path, monkeypatch, dim):
+    table = colour_table(tmp_path, stored_spec(dim=dim))
+    table.add([record(str(n)) for n in range(3000)], unit_rows(3000, dim))
+    monkeypatch.setattr(snapshots, "MAX_ROWS_IN_MEMORY", 1000)
+    monkeypatch.setattr(ann, "_ROWS_A_PARTITION", 50)
+    monkeypatch.setattr(ann, "_GOAL", 0.1)  # that a few probes reach
+    settings = ann.build(table._table)
+    assert (settings.partitions, settings.probes) == (60, 8)
+    (found,) = table.snapshot().nearest(unit_rows(1, dim, seed=1), 10, ImageFilter(id_prefix="299"))
+    assert found.number == 10  # of eleven, most of them in other partitions

@@ -74,15 +74,15 @@ class AnnSettings:
 
         Of 256 images moved to a cosine of 0.9 it found all among a million, of those at 0.8 all but two.
         """
-        return self._probing(search, _QUICK_PROBES).refine_factor(_QUICK_COMPARED)
+        return search.nprobes(min(_QUICK_PROBES, self.partitions)).refine_factor(_QUICK_COMPARED)
+
+    def look_further(self, search: AsyncVectorQuery) -> AsyncVectorQuery:
+        """Let a search go through all partitions, because a condition may leave few images in the nearest."""
+        return search.maximum_nprobes(self.partitions)
 
     def _apply(self, search: AsyncVectorQuery, probes: int, wanted: int) -> AsyncVectorQuery:
         compared = max(math.ceil(self.compared / wanted), _COMPARED_A_RESULT)
-        return self._probing(search, probes).refine_factor(compared)
-
-    def _probing(self, search: AsyncVectorQuery, probes: int) -> AsyncVectorQuery:
-        """Look through some partitions, and through more where a condition leaves too few results."""
-        return search.nprobes(min(probes, self.partitions)).maximum_nprobes(self.partitions)
+        return search.nprobes(probes).refine_factor(compared)
 
 
 def nearest_rows(table: Table, query: NDArray[np.float32] | Embeddings) -> AsyncVectorQuery:

@@ -54,7 +54,6 @@ def _requests(entries: Sequence[Entry]) -> str:
     )
     plain = {row["measurement"]: row["times_plain"] for row in entry.rows if row["times_plain"] is not None}
     values = _medians(entry.rows)
-    cost = values.get("tracing")
     facts = {
         "zero-shot with ten labels asked before is {:.1f} times as fast as transformers' pipeline": (
             plain.get("zero_shot_known")
@@ -62,7 +61,7 @@ def _requests(entries: Sequence[Entry]) -> str:
         "with ten new ones {:.1f} times": plain.get("zero_shot_new"),
         "a 12-megapixel JPEG is decoded and prepared {:.1f} times as fast": plain.get("prepare_large"),
         "two clients at once get {:.2f} times the answers of one": values.get("two_clients"),
-        "leaving traces takes {:.1f} % of a request": None if cost is None else _percent(cost - 1),
+        "with its trace a request takes {:.1f} % of the time without": _percent(values.get("tracing")),
         "the image tower reaches {:.0f} % of the CPU's int8 peak": _percent(values.get("image_tower_share")),
     }
     return paragraph(

@@ -2,7 +2,7 @@
 
 Images lie in partitions around centres, with one bit a dimension (Gao and Long, "RaBitQ", 2024). A search
 looks through the nearest partitions and compares the best of them in full precision. For a million images
-of 512 dimensions that is built in half a minute where a graph (HNSW) took 19, and finds as much in half the time.
+of 512 dimensions that is built in half a minute where a graph (HNSW) took 19, and searched in half the time.
 """
 
 from __future__ import annotations

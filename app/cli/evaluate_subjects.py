@@ -48,8 +48,10 @@ async def embed_with_each(
     """Run every model on every engine, one after the other; return what each made of the dataset.
 
     Each comes with the name that a record may show: of models in folders of the same name, with the first
-    digits of its files' hash. An engine is gone when the next one is loaded, unless `embed` keeps it: two
-    large models need not fit into memory together.
+    digits of its files' hash. Items go into an engine one by one: some engines find one scale for a whole
+    batch, and which items share a batch depends on timing, so no second run would repeat the first. An
+    engine is gone when the next one is loaded, unless `embed` keeps it: two large models need not fit into
+    memory together.
 
     Raises:
         EngineError: when a name cannot be used, or an engine cannot be loaded or fails.
@@ -57,10 +59,11 @@ async def embed_with_each(
     models = names(args.model, "model") or list(default_models())
     engines: list[str | None] = [*names(args.engine, "engine")] or [None]
     keys = await _keys(settings, models, engines)
+    one_by_one = settings.model_copy(update={"max_batch_size": 1})
     times_named = Counter(public_name(model) for model in {key.model for key in keys})
     embedded: list[tuple[str, T]] = []
     for key in keys:
-        pool = build_pool(settings)
+        pool = build_pool(one_by_one)
         try:
             is_shared = times_named[public_name(key.model)] > 1
             embedded.append(await _embed(await pool.get(key.model, key.engine), key, is_shared, embed))

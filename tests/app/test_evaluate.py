@@ -69,6 +69,26 @@ def test_models_are_measured_side_by_side(table, capsys):
     assert (record["settings"]["limit"], record["settings"]["split"]) == (None, None)
 
 
+@pytest.mark.parametrize("task", ["retrieval", "zero-shot", "calibration"])
+def test_items_go_into_an_engine_one_by_one_so_that_results_repeat(task, capsys, monkeypatch, table, colours):
+    sizes = []
+
+    class SizedPool(KeyedPool):
+        async def get(self, model, engine=None):
+            sizes.append(self.max_batch_size)
+            return await super().get(model, engine)
+
+    def build(settings):
+        pool = SizedPool(**{"siglit-mini": colour_spec("siglit-mini")})
+        pool.max_batch_size = settings.max_batch_size
+        return pool
+
+    monkeypatch.setattr(evaluate_subjects, "build_pool", build)
+    dataset = table if task == "retrieval" else colours
+    assert evaluate.main([task, "--dataset", str(dataset), "--models", "siglit-mini"]) == 0
+    assert sizes == [1]
+
+
 @pytest.mark.parametrize("task", ["retrieval", "zero-shot"])
 def test_an_engine_is_gone_when_the_next_one_is_loaded(task, capsys, monkeypatch, table, colours):
     engines, still_there = [], []

@@ -14,6 +14,7 @@ from engines.errors import EngineError, InvalidInputError, QualityGateError, Unk
 from engines.factory import EngineOptions
 from engines.health import EngineHealth
 from engines.loading import EngineKey
+from engines.machine.malloc import keep_freed_memory
 from engines.pool import EnginePool, PooledEngine
 from engines.quality import Quality
 from engines.worker.cache import EmbeddingCache
@@ -175,7 +176,8 @@ def build_services(settings: Settings) -> Services:
 
 
 def build_pool(settings: Settings) -> EnginePool:
-    """Make an empty engine pool as the settings want it."""
+    """Make an empty engine pool as the settings want it, in a process that is ready for images."""
+    keep_freed_memory()
     options = EngineOptions(
         cache_dir=settings.cache_dir,
         num_threads=settings.num_threads,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 import psutil
 
+from engines.machine.malloc import trim_memory
 from engines.worker.batched_engine import BatchedEngine
 
 K = TypeVar("K")
@@ -55,9 +54,3 @@ def free_memory() -> None:
     """Give what unloaded engines held back to the system."""
     gc.collect()
     trim_memory()
-
-
-def trim_memory() -> None:
-    """Give back what decoded images left in the pools of the threads that decoded them."""
-    with suppress(OSError, AttributeError):  # glibc alone keeps freed memory and has a way to let it go
-        ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -14,8 +14,9 @@ from typing import NamedTuple
 from engines.errors import EngineClosedError
 from engines.factory import EngineOptions
 from engines.health import EngineHealth, read_health
-from engines.housekeeping import PoolLimits, free_memory, too_many, trim_memory
+from engines.housekeeping import PoolLimits, free_memory, too_many
 from engines.loading import EngineKey, EngineLoader, Loaded
+from engines.machine.malloc import trim_memory
 from engines.models import ModelSpec
 from engines.quality import Quality
 from engines.tracing import Span, current_trace

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from engines import housekeeping
-from engines.housekeeping import PoolLimits, free_memory, too_many
+from engines.housekeeping import PoolLimits, too_many
 from tests.fakes import fake_batched
 
 pytestmark = pytest.mark.anyio
@@ -87,13 +87,3 @@ async def test_idle_engines_go_before_memory_is_looked_at(resident):
 def test_a_canary_is_too_old_after_four_intervals_and_never_where_none_is_sent():
     assert PoolLimits(canary_interval_s=30).max_canary_age_s == 120
     assert PoolLimits(canary_interval_s=0).max_canary_age_s == float("inf")
-
-
-@pytest.mark.parametrize("failure", [OSError, AttributeError])
-def test_memory_is_freed_where_the_c_library_has_no_way_to_give_it_back(monkeypatch, failure):
-    def cdll(name):
-        raise failure(name)
-
-    monkeypatch.setattr(housekeeping.gc, "collect", lambda: 0)
-    monkeypatch.setattr(housekeeping.ctypes, "CDLL", cdll)
-    free_memory()

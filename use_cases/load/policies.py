@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engines.factory import resolve_model
+from engines.machine.malloc import keep_freed_memory
 from engines.worker.batched_engine import BatchedEngine
 from engines.worker.cache import EmbeddingCache
 from engines.worker.calls import BatcherLimits
@@ -56,6 +57,7 @@ class FixedPolicy(BatchPolicy):
 
 def run_policies(job: dict[str, Any]) -> dict[str, Any]:
     """Return the images a second under each policy, and the foreign load meanwhile."""
+    keep_freed_memory()  # as the server does
     return asyncio.run(_run(job))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from engines.base import Engine
 from engines.factory import resolve_model
+from engines.machine.malloc import keep_freed_memory
 from engines.preparation.images import decode_image
 from engines.worker.policy import Arm
 from engines.worker.shared import available_cores
@@ -25,8 +26,9 @@ _PROBE_SHARE = 0.2  # of the time for a measurement, to find the best way to cal
 
 def run_loop(job: dict[str, Any]) -> dict[str, Any]:
     """Measure the best fixed way to call an engine: the engine alone, and with decoding and preparation."""
+    keep_freed_memory()  # as the server does
     spec = resolve_model(job["model"])
-    subject = load_subject(spec, job["engine"], 0)  # as the server does: threads are the runtime's choice
+    subject = load_subject(spec, job["engine"], 0)  # likewise: threads are the runtime's choice
     assert isinstance(subject, EngineSubject)
     images, min_side, seconds = NewImages(job["seed"]), min_image_side([spec]), job["seconds"]
     lock = threading.Lock()

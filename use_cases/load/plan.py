@@ -10,7 +10,9 @@ from use_cases.load.clients import KINDS
 
 NUM_CLIENTS = 16  # of the comparisons
 _MIN_ROUND_S = 0.5
-_WARMUP_S = 3.0  # the worker has learned its batch sizes by then
+# The worker has learned its batch sizes by then, which takes 6 s of calls where one image takes 20 ms; with
+# them the runtime's memory has grown.
+_WARMUP_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,15 +46,6 @@ async def run_in_process(job: dict[str, Any], cache_dir: Path) -> dict[str, Any]
         raise workers.no_answer() from None
     finally:
         if process.returncode is None:
-            _kill(process.pid)
+            workers.kill_tree(process.pid)
             await process.wait()
     return workers.read_answer(process.returncode or 0, stdout.decode(), stderr.decode())
-
-
-def _kill(pid: int) -> None:
-    """End a process and all that it started."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process = psutil.Process(pid)
-        for each in (*process.children(recursive=True), process):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                each.kill()

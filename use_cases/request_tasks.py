@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from engines.factory import resolve_model
+from engines.machine.malloc import keep_freed_memory
 from engines.pool import PooledEngine
 from engines.preparation.images import decode_image
 from engines.preparation.preprocess import Preprocessor
@@ -75,6 +76,7 @@ def run_prepare(job: dict[str, Any]) -> dict[str, Any]:
         def prepare() -> Any:
             return processor([Image.open(io.BytesIO(data)).convert("RGB")])["pixel_values"][0].numpy()
     else:
+        keep_freed_memory()  # as the server does
         preprocessor = Preprocessor(spec)
         min_side = min_image_side([spec])
 
@@ -217,7 +219,8 @@ class _TextsOnly(EmbeddingCache):
 
 @contextmanager
 def _running(job: dict[str, Any]) -> Iterator[tuple[asyncio.AbstractEventLoop, BatchedEngine]]:
-    """Yield a running BatchedEngine and the event loop that it belongs to."""
+    """Yield a running BatchedEngine and the event loop that it belongs to, in a process like the server's."""
+    keep_freed_memory()
     subject = load_subject(resolve_model(job["model"]), job["engine"], job["threads"])
     assert isinstance(subject, EngineSubject)
     loop = asyncio.new_event_loop()

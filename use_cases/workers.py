@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -9,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from engines.errors import BackendUnavailableError
 from use_cases.benchmark_worker import ERROR_CODE
@@ -24,20 +27,32 @@ def run_worker(job: dict[str, Any]) -> dict[str, Any]:
     Raises:
         BackendUnavailableError: with the worker's own sentence, or its last line when it died.
     """
-    try:
-        done = subprocess.run(
-            COMMAND,
-            cwd=ROOT,
-            env=environment(job),
-            input=question(job),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired:
-        raise no_answer() from None
-    return read_answer(done.returncode, done.stdout, done.stderr)
+    with subprocess.Popen(
+        COMMAND,
+        cwd=ROOT,
+        env=environment(job),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            stdout, stderr = process.communicate(question(job), TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            raise no_answer() from None
+        finally:
+            if process.poll() is None:
+                kill_tree(process.pid)
+    return read_answer(process.returncode, stdout, stderr)
+
+
+def kill_tree(pid: int) -> None:
+    """End a process and all that it started, such as what builds an engine."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for each in (*process.children(recursive=True), process):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
 
 
 def environment(job: dict[str, Any]) -> dict[str, str]:

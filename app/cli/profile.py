@@ -31,7 +31,8 @@ from use_cases.benchmark import Samples
 from use_cases.profiling.plot import draw_profile
 from use_cases.profiling.run import ProfilePlan, run_profile
 
-_MAX_BATCH_SIZE, _MAX_SECONDS, _MAX_THREADS = 256, 600.0, 1024
+_MAX_BATCH_SIZE, _MAX_THREADS = 256, 1024
+_MAX_SECONDS = 300.0  # which are spent three times, within the time that a worker has
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -120,7 +121,7 @@ def read_plan(args: argparse.Namespace) -> ProfilePlan:
     """Return what the arguments ask for.
 
     Raises:
-        InvalidInputError: when a number is out of its range, or no engine is named.
+        InvalidInputError: when a number is out of its range, or no engine or no file is named.
     """
     engines = tuple(dict.fromkeys(name.strip() for name in args.engine.split(",") if name.strip()))
     if not engines:
@@ -136,6 +137,8 @@ def read_plan(args: argparse.Namespace) -> ProfilePlan:
         raise InvalidInputError(
             f"--seconds is {args.seconds:g}; give a number above 0, at most {_MAX_SECONDS:g}."
         )
+    if args.trace is not None and not args.trace.name:
+        raise InvalidInputError(f"--trace is {str(args.trace)!r}; name a file, such as trace.json.")
     return ProfilePlan(
         model=args.model,
         engines=engines,

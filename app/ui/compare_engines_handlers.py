@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -114,7 +114,7 @@ class EngineHandlers:
         pictures: Any,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
-    ) -> AsyncIterator[tuple[Any, ...]]:
+    ) -> AsyncGenerator[tuple[Any, ...], None]:
         """Measure one engine after the other; yield status, chart, source, table, records and downloads."""
         if not self._may_measure(request):
             raise InvalidInputError("This page may not measure engines; the command line can.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import gradio as gr
@@ -32,7 +32,7 @@ class MistakeHandlers:
         self._services = services
 
     @streams_errors
-    async def on_run(self, image: Upload, labels: Any, models: Any, engine: Any) -> AsyncIterator[str]:
+    async def on_run(self, image: Upload, labels: Any, models: Any, engine: Any) -> AsyncGenerator[str, None]:
         """Yield the mistakes as HTML; how long it has waited while engines are loaded."""
         names, engine = as_names("models", models), as_text("engine", engine)
         waiting = await not_ready(self._services, names, [engine])

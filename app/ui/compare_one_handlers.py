@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -60,7 +60,7 @@ class CompareOneHandlers:
         self._services = services
 
     @streams_errors
-    async def on_run(self, *values: Any) -> AsyncIterator[str]:
+    async def on_run(self, *values: Any) -> AsyncGenerator[str, None]:
         """Yield the comparison as HTML; how long it has waited while engines are loaded."""
         question = CompareQuestion.of(values)
         waiting = await not_ready(self._services, question.models, question.engines)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import ParamSpec, TypeVar
 
 import gradio as gr
@@ -26,14 +26,15 @@ def shows_errors(handler: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]
     return guarded
 
 
-def streams_errors(handler: Callable[P, AsyncIterator[R]]) -> Callable[P, AsyncIterator[R]]:
-    """Do the same for a handler that yields."""
+def streams_errors(handler: Callable[P, AsyncGenerator[R, None]]) -> Callable[P, AsyncIterator[R]]:
+    """Do the same for a handler that yields; whoever closes it ends the handler at once."""
 
     @functools.wraps(handler)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
         with _toasts():
-            async for value in handler(*args, **kwargs):
-                yield value
+            async with aclosing(handler(*args, **kwargs)) as values:
+                async for value in values:
+                    yield value
 
     return guarded
 

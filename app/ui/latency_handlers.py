@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import gradio as gr
@@ -115,7 +115,7 @@ class LatencyHandlers:
     @streams_errors
     async def on_load(
         self, model: Any, clients: Any, seconds: Any, request: gr.Request
-    ) -> AsyncIterator[tuple[Any, ...]]:
+    ) -> AsyncGenerator[tuple[Any, ...], None]:
         """Make load; yield that it runs, then what all loads met, and the trade between rate and time."""
         self._check_rights(request)
         number, lasts_s = as_number("clients", clients), as_number("seconds", seconds)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -55,7 +55,7 @@ class ProfileHandlers:
     @streams_errors
     async def on_profile(
         self, model: Any, engines: Any, tower: Any, batch_size: Any, request: gr.Request
-    ) -> AsyncIterator[tuple[Any, ...]]:
+    ) -> AsyncGenerator[tuple[Any, ...], None]:
         """Profile; yield how it goes every second, at last the status, charts, tables and files."""
         if not (self._services.may_measure and page_may_change(request.request)):
             raise InvalidInputError(
@@ -89,7 +89,7 @@ class ProfileHandlers:
         """Say that a profile was stopped."""
         return render_sentence("Stopped; what was profiled before stays below.")
 
-    async def _profiles(self, plan: ProfilePlan, jobs: list[dict[str, Any]]) -> AsyncIterator[Profile]:
+    async def _profiles(self, plan: ProfilePlan, jobs: list[dict[str, Any]]) -> AsyncGenerator[Profile, None]:
         folder = self._services.pool.options.folder
         yield await profile_beside(plan, held_out_set(), self._run, folder, jobs.append)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -45,27 +45,27 @@ class SearchHandlers:
         self._services = services
 
     @streams_errors
-    async def on_search(self, *values: Any) -> AsyncIterator[Shown]:
+    async def on_search(self, *values: Any) -> AsyncGenerator[Shown, None]:
         """Yield the first page of results; how long it has waited while engines are loaded."""
         async for shown in self._run(SearchQuestion.of(values), 0):
             yield shown
 
     @streams_errors
-    async def on_next(self, offset: Any, *values: Any) -> AsyncIterator[Shown]:
+    async def on_next(self, offset: Any, *values: Any) -> AsyncGenerator[Shown, None]:
         """Yield the page after the one that begins at an offset."""
         question = SearchQuestion.of(values)
         async for shown in self._run(question, _offset(offset) + question.page_size):
             yield shown
 
     @streams_errors
-    async def on_previous(self, offset: Any, *values: Any) -> AsyncIterator[Shown]:
+    async def on_previous(self, offset: Any, *values: Any) -> AsyncGenerator[Shown, None]:
         """Yield the page before the one that begins at an offset."""
         question = SearchQuestion.of(values)
         async for shown in self._run(question, max(_offset(offset) - question.page_size, 0)):
             yield shown
 
     @streams_errors
-    async def on_change(self, *values: Any) -> AsyncIterator[Shown]:
+    async def on_change(self, *values: Any) -> AsyncGenerator[Shown, None]:
         """Do what `on_search` does when there is still something to look for; else show how to begin."""
         question = SearchQuestion.of(values)
         if not question.has_query:
@@ -85,7 +85,7 @@ class SearchHandlers:
         names, engine = as_names("models", models), as_text("engine", engine)
         return render_qualities(await self._services.qualities(names or self._services.models, engine))
 
-    async def _run(self, question: SearchQuestion, offset: int) -> AsyncIterator[Shown]:
+    async def _run(self, question: SearchQuestion, offset: int) -> AsyncGenerator[Shown, None]:
         waiting = await self._services.not_ready(*question.chosen)
 
         def note(waited: str) -> Shown:

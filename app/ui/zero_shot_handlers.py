@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -33,7 +33,7 @@ class ZeroShotHandlers:
     @streams_errors
     async def on_run(
         self, image: Upload, labels: str, template: str, models: list[str], engine: str
-    ) -> AsyncIterator[str]:
+    ) -> AsyncGenerator[str, None]:
         """Yield the results as HTML; how long it has waited while engines are loaded for the first time."""
         models, engine = as_names("models", models), as_text("engine", engine)
         waiting = await self._services.not_ready(models, engine)

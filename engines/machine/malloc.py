@@ -1,4 +1,4 @@
-"""What glibc does with memory that is freed: keep it for the next image, and give it back at rest."""
+"""What glibc does with memory that is freed: keep it for the next image, and give it back now and then."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 from contextlib import suppress
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of mallopt (glibc's malloc.h)
-_LARGEST_KEPT = 16 << 20  # bytes; Pillow's blocks are no larger (its Arena's block_size)
+_LARGEST_KEPT = (16 << 20) + 4096  # bytes; a block of Pillow's (16 MiB at most) and malloc's header
 _MOST_KEPT = 32 << 20  # bytes at the end of a thread's pool
 
 

@@ -1,7 +1,9 @@
 """How much arithmetic an operator does, by the shapes that a runtime's profile tells.
 
 Products and convolutions are counted, a multiplication and its addition as two operations, as
-`torch.utils.flop_counter` counts them; all else counts as nothing.
+`torch.utils.flop_counter` counts them; all else counts as nothing. Channels that ONNX Runtime adds to fill
+its blocks (NCHWc) are computed, so they count: a convolutional tower's operators do a little more than its
+model.
 """
 
 from __future__ import annotations

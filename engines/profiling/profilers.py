@@ -78,7 +78,10 @@ def _prefix(engine: str) -> str:
 
 
 def import_runtime(engine: str) -> None:
-    """Import what an engine computes with, so that its memory can be told from the weights'."""
+    """Import the runtime that an engine computes with, so that its memory can be told from the weights'.
+
+    What reads a checkpoint or makes its layers, such as transformers or bitsandbytes, counts as loading.
+    """
     importlib.import_module(profiler_module(engine))
 
 

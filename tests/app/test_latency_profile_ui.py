@@ -121,6 +121,25 @@ async def test_one_profile_runs_at_a_time_and_takes_no_longer_than_it_may(servic
     assert not services.measuring.locked()
 
 
+async def test_a_visitor_who_leaves_ends_the_job_and_the_next_may_begin(services, monkeypatch):
+    monkeypatch.setattr(ticking, "_TICK_S", 0.05)
+    ended = asyncio.Event()
+
+    async def wait(job, cache_dir):
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    request = await page_request()
+    steps = ProfileHandlers(services, wait).on_profile(MODEL, ["onnx-fp32"], "image", 1, request)
+    assert "Beginning" in (await anext(steps))[0] or "step 1" in (await anext(steps))[0]
+    assert services.measuring.locked()
+    await steps.aclose()
+    assert ended.is_set()
+    assert not services.measuring.locked()
+
+
 def test_every_engine_with_a_profiler_is_offered():
     assert "onnx-int4" in PROFILED
     assert "bnb-int8" in PROFILED

@@ -34,6 +34,8 @@ class RedSamples:
             "Cannot write missing-",
         ),
         (["siglit-mini", "--engine", "onnx-fp32", "--plot", "/"], "Cannot write /"),
+        (["siglit-mini", "--engine", "onnx-fp32,torch-fp32", "--trace", "."], "--trace is '.'"),
+        (["siglit-mini", "--engine", "onnx-fp32", "--seconds", "301"], "--seconds is 301"),
         (["siglit-mini", "--engine", "torch-fp32", "--no-ort-arena"], "are ONNX Runtime's"),
     ],
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from engines.worker.background import in_background
 from use_cases.background_workers import Run
 from use_cases.benchmark import Samples
 from use_cases.profiling.results import Profile
@@ -30,10 +30,14 @@ async def profile_beside(
         EngineError: what `run_profile` raises.
     """
     jobs = _Jobs(run, cache_dir, on_job)
+    thread = ThreadPoolExecutor(1, "profile")  # its own: it only waits, which may take half an hour
     try:
-        return await in_background(run_profile, plan, samples, jobs.wait_for)
+        return await asyncio.get_running_loop().run_in_executor(
+            thread, run_profile, plan, samples, jobs.wait_for
+        )
     finally:
         await jobs.stop()
+        thread.shutdown(wait=False)  # its last step may need the event loop
 
 
 class _Jobs:

@@ -43,7 +43,7 @@ class Part:
     flop: int | None = None
     gflops: float | None = None  # reached
     float32_share: float | None = None  # of the machine's float32 peak
-    int8_share: float | None = None  # of its int8 rate; of what multiplies integers alone
+    int8_share: float | None = None  # of its int8 rate; None on an engine, or of an operator, of floats alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

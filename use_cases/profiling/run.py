@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from engines.errors import InvalidInputError
+from engines.errors import BackendUnavailableError, InvalidInputError
 from engines.factory import resolve_engine, resolve_model
 from engines.onnx.allocator import Allocator
 from engines.profiling.blocks import Tower
@@ -77,8 +77,7 @@ def run_profile(plan: ProfilePlan, samples: Samples, worker: Worker = run_worker
     answers = {engine: _ask_engine(plan, engine, job, worker) for engine in plan.engines}
     logger.info("Counting the arithmetic of %s.", public_name(plan.model))
     flops = worker({**job, "task": "profile_flops"})["flops"]
-    # Twice, because a neighbour can only make it less.
-    peak = max(before, _ask_peak(plan, worker), key=lambda peak: peak.float32_gflops)
+    peak = best_peak(before, _ask_peak(plan, worker))
     return Profile(
         model=public_name(plan.model),
         tower=plan.tower,
@@ -87,6 +86,20 @@ def run_profile(plan: ProfilePlan, samples: Samples, worker: Worker = run_worker
         peak=peak,
         engines=tuple(_read_engine(engine, flops, peak, *rows) for engine, rows in answers.items()),
     )
+
+
+def best_peak(first: MachinePeak, second: MachinePeak) -> MachinePeak:
+    """Return the higher of each rate: a neighbour can only make it less."""
+    best = max(first, second, key=lambda peak: peak.float32_gflops)
+    return replace(
+        best,
+        int8_gops=max((first.int8_gops, second.int8_gops), key=_or_zero),
+        int8_peak_gops=max((first.int8_peak_gops, second.int8_peak_gops), key=_or_zero),
+    )
+
+
+def _or_zero(rate: float | None) -> float:
+    return rate or 0.0
 
 
 def _check(plan: ProfilePlan) -> str:
@@ -113,23 +126,32 @@ def _ask_peak(plan: ProfilePlan, worker: Worker) -> MachinePeak:
 def _ask_engine(
     plan: ProfilePlan, engine: str, job: Mapping[str, Any], worker: Worker
 ) -> tuple[dict[str, Any], list[MemoryRow]]:
-    """Return the answer of an engine's process, and its memory: with the defaults, then as the plan says."""
+    """Return the answer of an engine's process, and its memory: with the defaults, then as the plan says.
+
+    Raises:
+        BackendUnavailableError: when a process failed; the sentence names the engine.
+    """
     logger.info("Profiling %s; it is built first if that was never done.", engine)
     job = {**job, "engine": engine}
-    rows = []
-    if _on_onnx_runtime(engine) and plan.allocator != Allocator():
-        answer = worker({**job, "task": "profile_memory", "allocator": asdict(Allocator())})
-        rows.append(_memory_row(engine, Allocator(), answer))
+    rows, foreign_cores = [], 0.0
     trace = plan.trace_of(engine)
-    answer = worker(
-        {
-            **job,
-            "task": "profile",
-            "allocator": asdict(plan.allocator),
-            "trace": None if trace is None else str(trace.resolve()),
-        }
-    )
-    return answer, [*rows, _memory_row(engine, plan.allocator, answer)]
+    try:
+        if _on_onnx_runtime(engine) and plan.allocator != Allocator():
+            answer = worker({**job, "task": "profile_memory", "allocator": asdict(Allocator())})
+            rows.append(_memory_row(engine, Allocator(), answer))
+            foreign_cores = answer["foreign_cores"]
+        answer = worker(
+            {
+                **job,
+                "task": "profile",
+                "allocator": asdict(plan.allocator),
+                "trace": None if trace is None else str(trace.resolve()),
+            }
+        )
+    except BackendUnavailableError as error:
+        raise BackendUnavailableError(f"{engine}: {error}") from error
+    rows.append(_memory_row(engine, plan.allocator, answer))
+    return answer | {"foreign_cores": max(foreign_cores, answer["foreign_cores"])}, rows
 
 
 def _memory_row(engine: str, allocator: Allocator, answer: Mapping[str, Any]) -> MemoryRow:

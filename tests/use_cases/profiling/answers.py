@@ -20,9 +20,10 @@ BLOCK_MS = {
 class FakeWorker:
     """Answers every task of a profile; `jobs` lists what it was asked."""
 
-    def __init__(self, peaks=(10.0, 10.0)):
+    def __init__(self, peaks=(10.0, 10.0), int8=((20.0, 40.0), (20.0, 40.0))):
         self.jobs = []
         self.peaks = list(peaks)
+        self.int8 = list(int8)
 
     def __call__(self, job):
         self.jobs.append(job)
@@ -57,11 +58,15 @@ class FakeWorker:
 
     def profile_memory(self, job):
         memory = {"import_bytes": 1, "load_bytes": 2, "first_bytes": 3, "steady_bytes": 4}
-        return {"memory": memory, "call_ms": 9.5, "foreign_cores": 0.0}
+        foreign = 0.5 if job["task"] == "profile_memory" else 0.0
+        return {"memory": memory, "call_ms": 9.5, "foreign_cores": foreign}
 
     def profile_flops(self, job):
         return {"flops": FLOPS}
 
     def profile_peak(self, job):
         peak = {"float32_gflops": self.peaks.pop(0), "library": "NumPy", "foreign_cores": 0.0}
-        return peak | {"int8_gops": 20.0, "int8_peak_gops": 40.0} if job["int8"] else peak
+        if not job["int8"]:
+            return peak
+        gops, peak_gops = self.int8.pop(0)
+        return peak | {"int8_gops": gops, "int8_peak_gops": peak_gops}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.errors import InvalidInputError, UnknownModelError
+from engines.errors import BackendUnavailableError, InvalidInputError, UnknownModelError
 from engines.onnx.allocator import Allocator
 from engines.profiling.blocks import OTHER
 from tests.use_cases.profiling.answers import FakeWorker
@@ -82,6 +82,21 @@ def test_the_better_of_two_peaks_counts():
     assert run("onnx-fp32", worker=worker).peak.float32_gflops == 12.0
 
 
+def test_a_neighbour_of_one_measurement_lowers_no_rate():
+    worker = FakeWorker(peaks=[9.0, 12.0], int8=[(25.0, 38.0), (20.0, None)])
+    peak = run("onnx-int8-dynamic", worker=worker).peak
+    assert (peak.float32_gflops, peak.int8_gops, peak.int8_peak_gops) == (12.0, 25.0, 38.0)
+
+
+def test_an_engine_that_cannot_be_profiled_is_named():
+    class NoPackage(FakeWorker):
+        def profile(self, job):
+            raise BackendUnavailableError("Install it.")
+
+    with pytest.raises(BackendUnavailableError, match=r"^bnb-nf4: Install it\.$"):
+        run("bnb-nf4", worker=NoPackage())
+
+
 def test_an_engine_of_integers_is_compared_with_both_peaks():
     profile = run("onnx-int8-dynamic", "bnb-nf4")
     int8, nf4 = (engine.total for engine in profile.engines)
@@ -96,6 +111,7 @@ def test_switches_are_measured_beside_the_defaults():
     onnx, torch = run("onnx-fp32", "torch-fp32", worker=worker, allocator=lean).engines
     assert [(row.arena, row.mem_pattern) for row in onnx.memory] == [(True, True), (False, True)]
     assert [(row.arena, row.mem_pattern) for row in torch.memory] == [(None, None)]
+    assert (onnx.foreign_cores, torch.foreign_cores) == (0.5, 0.0)  # the defaults' process was disturbed
     assert worker.tasks()[1:4] == [
         ("profile_memory", "onnx-fp32"), ("profile", "onnx-fp32"), ("profile", "torch-fp32"),
     ]  # fmt: skip

@@ -16,6 +16,7 @@ from pathlib import Path
 from use_cases.retrieval import ann
 from use_cases.retrieval.errors import IndexStorageError
 from use_cases.retrieval.image_table import ImageTable
+from use_cases.retrieval.lance_threads import give_lance_threads
 from use_cases.retrieval.storage import storage_errors
 
 _PROJECT = Path(__file__).parents[2]
@@ -54,6 +55,7 @@ async def build_ann(table: ImageTable) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Build the index of one table; when that fails, the last line of output is a sentence for users."""
+    give_lance_threads()
     import lancedb
 
     parser = argparse.ArgumentParser(description=__doc__)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from engines.models import ModelSpec
 from use_cases.retrieval.errors import IndexMismatchError, UnknownIndexError
 from use_cases.retrieval.image_table import ImageTable
+from use_cases.retrieval.lance_threads import give_lance_threads
 from use_cases.retrieval.records import facts_in, model_facts, table_schema
 from use_cases.retrieval.storage import only_writer, storage_errors
 
@@ -44,6 +45,7 @@ class ImageIndex:
             UnknownIndexError: when there is none and none is to be made.
             IndexStorageError: when it cannot be read.
         """
+        give_lance_threads()
         import lancedb
 
         self.uri = str(uri)

@@ -76,18 +76,19 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_switches(parser: argparse.ArgumentParser) -> None:
     switches = parser.add_argument_group(
-        "ONNX Runtime's memory", "both are on unless turned off; the defaults are then measured beside"
+        "ONNX Runtime's memory",
+        "the arena is on and the pattern off unless switched; the defaults are then measured beside",
     )
     switches.add_argument(
         "--ort-arena",
         action=argparse.BooleanOptionalAction,
-        default=True,
+        default=Allocator().arena,
         help="keep activations' memory for later ones instead of returning it",
     )
     switches.add_argument(
         "--ort-mem-pattern",
         action=argparse.BooleanOptionalAction,
-        default=True,
+        default=Allocator().mem_pattern,
         help="plan the activations of shapes that are known into one piece",
     )
 

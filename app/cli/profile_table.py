@@ -11,8 +11,8 @@ _NUM_OPERATORS = 12  # kinds in the table; the JSON has all
 _WIDTH = 26  # of a name
 _SWITCHES = (
     "arena: memory that an activation gave back is kept for the next one, never returned to the system;"
-    "\npattern: activations of known shapes are planned into one piece. They are turned off by --no-ort-arena"
-    "\nand --no-ort-mem-pattern."
+    "\npattern: activations of known shapes are planned into one piece. --no-ort-arena and --ort-mem-pattern"
+    "\nswitch them."
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import deque
+from collections.abc import Iterable
 from typing import NamedTuple
 
 SAMPLES_NEEDED = 3  # before a time counts as known; the first call with a new shape is always slow
@@ -14,6 +15,10 @@ _SAMPLES_KEPT = 9
 _SERIAL_WORTH = 0.9
 _STALE_AFTER = 500  # calls; then an arm is tried once more, because machines change
 _AS_GOOD = 0.97  # of the best rate: less than a measurement's noise, so the quicker answer wins
+# Times the best known rate: what a size must promise before it is tried, because the runtime takes memory for
+# it. A forecast is off by several times its samples' noise, so a small promise has to rest on more of them.
+_WORTH_TRYING = 1.05
+_SURELY_WORTH_TRYING = 1.2
 _AS_QUICK = 1.1  # times a single item's time: what a call may take whatever the target is
 DEMAND_FOR_PARALLEL = 0.75  # items in the system for each core, from which parallel calls can fill the cores
 
@@ -39,8 +44,9 @@ class BatchPolicy:
     Batch sizes are powers of two, so that a runtime sees few shapes. A call is either serial, alone on
     all cores, which answers soonest, or parallel, one of several on a core each, which on most
     engines gets more done. Sizes and parallel calls are tried when there is enough to do, smallest
-    first, and no further than they pay; whatever is within a few per cent of the best rate counts as
-    equal, and then the shorter call wins. So an engine that gains nothing from company never waits for it.
+    first, and no further than they promise to beat the best; whatever is within a few per cent of the
+    best rate counts as equal, and then the shorter call wins. So an engine that gains nothing from
+    company never waits for it, nor takes the memory of large batches.
     """
 
     def __init__(self, *, cores: int, max_batch_size: int, target_p95_ms: float) -> None:
@@ -85,8 +91,7 @@ class BatchPolicy:
         elapsed_ms = self.call_ms(arm)
         if elapsed_ms is None:
             return None
-        per_call = arm.size if items is None else items
-        return 1000 * per_call * (self._cores if arm.parallel else 1) / max(elapsed_ms, 1e-6)
+        return self._rate(arm, elapsed_ms, arm.size if items is None else items)
 
     def choose(self, waiting: int, demand: float, *, parallel: bool) -> Arm:
         """Return how to call the engine now.
@@ -138,6 +143,9 @@ class BatchPolicy:
         pays = double < 2 * single * _AS_GOOD and gap_ms < saved_ms and double <= self._max_call_ms
         return saved_ms if pays else 0.0
 
+    def _rate(self, arm: Arm, elapsed_ms: float, items: int) -> float:
+        return 1000 * items * (self._cores if arm.parallel else 1) / max(elapsed_ms, 1e-6)
+
     def _arms(self, waiting: int, demand: float, parallel: bool) -> list[Arm]:
         arms = [Arm(False, size) for size in self._usable_sizes(waiting)]
         if parallel and demand >= DEMAND_FOR_PARALLEL * self._cores:
@@ -150,27 +158,44 @@ class BatchPolicy:
         return [size for size in self._sizes if size <= most] or self._sizes[:1]
 
     def _untried(self, arms: list[Arm]) -> Arm | None:
-        """Return an arm to learn about, if its smaller kin give hope that it is worth it."""
-        for arm in arms:
-            if (self.call_ms(arm) is None or self._is_stale(arm)) and self._is_promising(arm):
-                return arm
+        """Return an arm to learn about: one that promises more than the best, or what that rests on."""
+        best = max(self._candidates(arms).values(), default=0.0)
+        contested = _contested(arms)
+        for arm in sorted(arms, key=lambda arm: (arm.size, arm.parallel)):
+            if self.call_ms(arm) is None or self._is_stale(arm):
+                promise = self._promise(arm, contested, best)
+                if promise >= _SURELY_WORTH_TRYING:
+                    return arm
+                if promise >= _WORTH_TRYING:
+                    kin = (Arm(arm.parallel, arm.size // 4), Arm(arm.parallel, arm.size // 2), arm)
+                    return next(each for each in kin if each is arm or not self._is_settled(each))
         return None
 
     def _is_stale(self, arm: Arm) -> bool:
         record = self._records.get(arm)
         return record is not None and self._calls - record.last_seen > _STALE_AFTER
 
-    def _is_promising(self, arm: Arm) -> bool:
+    def _is_settled(self, arm: Arm) -> bool:
+        record = self._records.get(arm)
+        return record is not None and len(record.times_ms) == _SAMPLES_KEPT
+
+    def _promise(self, arm: Arm, contested: bool, best: float) -> float:
+        """Return how many times the best rate an arm could reach, as far as its smaller kin tell.
+
+        There is no hope in going on from a size that is not the best itself.
+        """
         if arm.size == 1:
-            return True
-        half_ms = self.call_ms(Arm(arm.parallel, arm.size // 2))
+            return math.inf
+        half = Arm(arm.parallel, arm.size // 2)
+        half_ms = self.call_ms(half)
         if half_ms is None:
-            return False
-        quarter_ms = self.call_ms(Arm(arm.parallel, arm.size // 4)) if arm.size > 2 else None
-        if quarter_ms is None:
-            return True
-        # A runtime keeps the memory of the largest batch that it ever saw, so a size must promise a gain.
-        return half_ms < 2 * quarter_ms * _AS_GOOD and self._forecast_ms(arm) <= self._allowed_ms(arm)
+            return 0.0
+        if arm.size == 2:  # nothing tells yet what a second item takes
+            return math.inf
+        forecast_ms = self._forecast_ms(arm)
+        if self._worth(half, half_ms, contested) < best or forecast_ms > self._allowed_ms(arm):
+            return 0.0
+        return self._worth(arm, forecast_ms, contested) / best
 
     def _expected_ms(self, arm: Arm) -> float:
         known_ms = None if self._is_stale(arm) else self.call_ms(arm)
@@ -186,19 +211,27 @@ class BatchPolicy:
         return 2 * half_ms if quarter_ms is None else half_ms + 2 * max(half_ms - quarter_ms, 0.0)
 
     def _best(self, arms: list[Arm], waiting: int, within_ms: float = math.inf) -> Arm:
-        contested = any(arm.parallel for arm in arms)
-        known = {
-            arm: rate if arm.parallel or not contested else rate * _SERIAL_WORTH
-            for arm in arms
-            if (rate := self.rate(arm)) is not None
-        }
-        in_time = {arm: rate for arm, rate in known.items() if self._is_in_time(arm)}
-        candidates = in_time or known
+        candidates = self._candidates(arms)
         if not candidates:
             return arms[0]
         enough = max(candidates.values()) * _AS_GOOD
-        arm = min((arm for arm, rate in candidates.items() if rate >= enough), key=self._known_ms)
+        arm = min((arm for arm, worth in candidates.items() if worth >= enough), key=self._known_ms)
         return self._padded(arm, waiting, within_ms)
+
+    def _candidates(self, arms: list[Arm]) -> dict[Arm, float]:
+        """Return what is known of the arms that keep the target, or of all where none does."""
+        contested = _contested(arms)
+        known = {
+            arm: self._worth(arm, elapsed_ms, contested)
+            for arm in arms
+            if (elapsed_ms := self.call_ms(arm)) is not None
+        }
+        return {arm: worth for arm, worth in known.items() if self._is_in_time(arm)} or known
+
+    def _worth(self, arm: Arm, elapsed_ms: float, contested: bool) -> float:
+        """Return the items a second of calls that take so long, as they count beside other arms."""
+        rate = self._rate(arm, elapsed_ms, arm.size)
+        return rate * _SERIAL_WORTH if contested and not arm.parallel else rate
 
     def _padded(self, arm: Arm, waiting: int, within_ms: float) -> Arm:
         """Return the next size up where one call that is not full beats a full one and the rest."""
@@ -221,3 +254,8 @@ class BatchPolicy:
     def _known_ms(self, arm: Arm) -> float:
         elapsed_ms = self.call_ms(arm)
         return float("inf") if elapsed_ms is None else elapsed_ms
+
+
+def _contested(arms: Iterable[Arm]) -> bool:
+    """Tell whether serial calls compete with parallel ones."""
+    return any(arm.parallel for arm in arms)

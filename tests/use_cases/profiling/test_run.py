@@ -109,7 +109,7 @@ def test_switches_are_measured_beside_the_defaults():
     worker = FakeWorker()
     lean = Allocator(arena=False, mem_pattern=True)
     onnx, torch = run("onnx-fp32", "torch-fp32", worker=worker, allocator=lean).engines
-    assert [(row.arena, row.mem_pattern) for row in onnx.memory] == [(True, True), (False, True)]
+    assert [(row.arena, row.mem_pattern) for row in onnx.memory] == [(True, False), (False, True)]
     assert [(row.arena, row.mem_pattern) for row in torch.memory] == [(None, None)]
     assert (onnx.foreign_cores, torch.foreign_cores) == (0.5, 0.0)  # the defaults' process was disturbed
     assert worker.tasks()[1:4] == [

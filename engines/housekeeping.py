@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TypeVar
 
 import psutil
 
+from engines.machine.garbage import collect_all
 from engines.machine.malloc import trim_memory
 from engines.worker.batched_engine import BatchedEngine
 
@@ -52,5 +52,5 @@ def too_many(engines: Mapping[K, BatchedEngine], limits: PoolLimits) -> list[K]:
 
 def free_memory() -> None:
     """Give what unloaded engines held back to the system."""
-    gc.collect()
+    collect_all()
     trim_memory()

@@ -28,7 +28,7 @@ class OwnServer(NamedTuple):
 
 @contextmanager
 def own_server(model: str, engine: str | None, *, gated: bool = True) -> Iterator[OwnServer]:
-    """Run a fresh server that offers one model during the block; all other settings are the environment's.
+    """Run a fresh server during the block: one model, no gallery; all other settings are the environment's.
 
     Args:
         model: the one model.
@@ -39,6 +39,7 @@ def own_server(model: str, engine: str | None, *, gated: bool = True) -> Iterato
         LoadTestError: when it does not start.
     """
     settings = {"SIGLIP_MODELS": model}
+    settings |= {"SIGLIP_DEMO_GALLERY": "false"}  # filling it would take part of what is measured
     settings |= {"SIGLIP_ENGINE": engine} if engine else {}
     settings |= {} if gated else {"SIGLIP_GATED": "false"}
     with server_process(settings) as server:

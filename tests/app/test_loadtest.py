@@ -52,6 +52,7 @@ def test_a_server_of_its_own_is_stopped_at_the_end(capsys, monkeypatch):
     def remember(server, plan, **_):
         pids.append(server.pid)
         assert server.check(NewTexts(1)) == "onnx-int8-dynamic"
+        assert psutil.Process(server.pid).environ()["SIGLIP_DEMO_GALLERY"] == "false"  # it would take time
         raise LoadTestError("Enough.")
 
     monkeypatch.setattr(loadtest, "run_load_test", remember)

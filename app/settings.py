@@ -37,6 +37,7 @@ class Settings(BaseSettings):
         cli_kebab_case=True,
         cli_hide_none_type=True,
         cli_avoid_json=True,
+        cli_shortcuts={"models": "model"},
     )
 
     host: str = Field(

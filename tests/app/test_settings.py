@@ -45,6 +45,10 @@ def test_a_hosted_space_listens_to_everybody(monkeypatch):
         (["--port", "x"], "setting port"),
         (["--models", ","], "name at least one model"),
         (["--port", "0", "--models", "no-such-model"], "No model 'no-such-model'"),
+        (
+            ["--port", "0", "--model", "no-such-model"],
+            "No model 'no-such-model'",
+        ),  # as other commands have it
         (["--port", "0", "--engine", "tensorrt", "--models", "siglit-mini"], "Unknown engine 'tensorrt'"),
         (["--port", "0", "--models", "siglit-mini,no-such-model"], "No model 'no-such-model'"),
         (["--host", "256.0.0.1"], "cannot listen on 256.0.0.1"),

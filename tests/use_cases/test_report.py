@@ -10,7 +10,7 @@ from use_cases.report.chart import Chart, Point, Series, slug
 from use_cases.report.datasets import name_datasets
 from use_cases.report.files import differences, report_files, write_files
 from use_cases.report.general import general_table
-from use_cases.report.kind import Entry, rounds_facts
+from use_cases.report.kind import Entry, processor, rounds_facts
 from use_cases.report.kinds import KINDS, kind_of
 from use_cases.report.labels import Mark, place_labels
 from use_cases.report.overview import kinds_in_order
@@ -325,3 +325,17 @@ def test_the_front_is_what_nothing_beats():
 def test_a_chart_s_file_has_a_plain_name():
     assert slug("random:SigLIP base/16 (224)") == "random-siglip-base-16-224"
     assert slug("SigLIP base/16 (224)") == "siglip-base-16-224"
+
+
+@pytest.mark.parametrize(
+    ("instructions", "words"),
+    [
+        (["avx2", "avx512", "avx512_vnni", "fma"], "CPU with AVX-512 VNNI, 2 cores"),
+        (["avx2", "fma"], "CPU with AVX2, 2 cores"),
+        (["arm_neon"], "CPU with NEON, 2 cores"),
+        ([], "CPU, 2 cores"),
+    ],
+)
+def test_a_processor_is_named_with_its_widest_instructions(instructions, words):
+    machine = {"model": "CPU", "cores": 2.0, "instructions": instructions}
+    assert processor({"machine": machine}) == words

@@ -12,6 +12,18 @@ Row: TypeAlias = Mapping[str, Any]  # one of a record's results
 Key: TypeAlias = tuple[str, ...]
 Record: TypeAlias = Mapping[str, Any]  # as comparison_results/schema.json describes it
 
+# What engines use for most of their arithmetic, best first; names as in `engines.machine.cpu`.
+_INSTRUCTIONS = {
+    "amx_int8": "AMX",
+    "avx512_vnni": "AVX-512 VNNI",
+    "avx512": "AVX-512",
+    "avx_vnni": "AVX2 VNNI",
+    "avx2": "AVX2",
+    "arm_i8mm": "NEON I8MM",
+    "arm_dotprod": "NEON DotProd",
+    "arm_neon": "NEON",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -66,3 +78,10 @@ def origin(record: Record) -> str:
         f"{machine['model']}, {machine['cores']:g} cores, {record['threads']} threads;"
         f" {record['created_utc'][:10]}; commit {record['commit']}"
     )
+
+
+def processor(record: Record) -> str:
+    """Return a machine's processor and the instructions that its speed depends on most."""
+    machine = record["machine"]
+    widest = next((words for name, words in _INSTRUCTIONS.items() if name in machine["instructions"]), "")
+    return f"{machine['model']}{f' with {widest}' if widest else ''}, {machine['cores']:g} cores"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from use_cases.report.chart import Chart
-from use_cases.report.kind import Entry, Kind, origin
+from use_cases.report.kind import Entry, Kind, origin, processor
 from use_cases.report.kinds import KINDS, kind_of
 from use_cases.report.markdown import paragraph
 from use_cases.report.seeds import Comparison, seeds_charts, seeds_summary, seeds_table
@@ -98,11 +98,11 @@ def _records(entries: Sequence[Entry]) -> str:
     by_stem = {entry.stem: [each for each in entries if each.stem == entry.stem] for entry in entries}
     for stem, its in sorted(by_stem.items(), key=lambda item: (item[1][0].record["kind"], item[0])):
         record = its[0].record
-        kind, machine = kind_of(record["kind"]), record["machine"]
+        kind = kind_of(record["kind"])
         cells = (
             f"[{record['kind']}]({stem}.md) ([json]({stem}.json))",
             "; ".join(kind.subject(entry) for entry in its),
-            f"{machine['model']}, {machine['cores']:g} cores",
+            processor(record),
             f"{record['threads']}",
             record["created_utc"].replace("T", " ").removesuffix("Z"),
             f"{record['commit'] or '-'}",

@@ -58,7 +58,9 @@ async def test_engines_are_shown_side_by_side_with_operators_blocks_stages_and_m
     assert "Op0 2 8.000 38.1% 0.008 1 10% -" in page
     assert "block 0 attention" in page
     assert "30.0 ms, the mean of 4: 1% I/O, 4% decode, 5% prepare, 85% engine call, 5% Python" in page
-    assert "MB after import load first call later calls onnx-int8-dynamic arena on, memory pattern on" in page
+    assert (
+        "MB after import load first call later calls onnx-int8-dynamic arena on, memory pattern off" in page
+    )
     numbers, *traces = map(Path, files["value"])
     assert json.loads(numbers.read_text())["engines"][1]["engine"] == "torch-fp32"
     assert [path.name for path in traces] == ["onnx-int8-dynamic.trace.json", "torch-fp32.trace.json"]

@@ -25,9 +25,11 @@ from use_cases.telemetry.sampling import keep_sampling
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-# Between two looks of Gradio at its queue of page events. At its own pace, a thousand looks a second, an
-# idle server keeps a quarter of a core busy, and a busy one takes it from the engines.
+# Between two looks of Gradio at its queue of page events, and at what their progress bars show. At its own
+# pace, a thousand looks a second, an idle server keeps a quarter of a core busy, and a busy one takes it
+# from the engines.
 QUEUE_PAUSE_S = 0.01
+PROGRESS_PAUSE_S = 0.1
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +102,7 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
         show_error=False,  # of bugs; what users can act on is a gr.Error, which is always shown
     )
     demo._queue.sleep_when_free = QUEUE_PAUSE_S
+    demo._queue.progress_update_sleep_when_free = PROGRESS_PAUSE_S
     return api
 
 

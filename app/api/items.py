@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+
+import pybase64
 
 from app.api.errors import ApiError, code_of
 from app.api.schemas import ImageItem, ImageLike, ImageUrlItem, Item, TextItem, TypedTextItem
@@ -136,7 +137,7 @@ def _from_base64(text: str) -> bytes:
             raise InvalidInputError("The data URI must hold base64: data:image/...;base64,...")
     try:
         with span("receive"):
-            return base64.b64decode(text, validate=True)
+            return pybase64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise InvalidInputError("The image is neither a data URI nor base64, or it was cut off.") from None
 

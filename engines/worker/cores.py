@@ -50,8 +50,8 @@ class CoreSlots:
         """Wait for slots and return how many were taken; the caller releases as many.
 
         Args:
-            need: how many, at most `count`. Asked again whenever something changes, because what a
-                caller needs depends on what has queued up behind it meanwhile.
+            need: how many, at most `count`. Asked again whenever something changes while slots are free,
+                because what a caller needs depends on what has queued up behind it meanwhile.
             background: let all others pass.
         """
         waiter = _Waiter(need)
@@ -82,7 +82,7 @@ class CoreSlots:
 
     def _serve(self, queue: deque[_Waiter]) -> None:
         """Serve the first of a queue, and the next, up to one that has to wait."""
-        while queue:
+        while queue and self._free:  # to ask for a need means to choose a call, which is not cheap
             waiter = queue[0]
             if waiter.granted.done():  # cancelled; its task has not run since
                 queue.popleft()

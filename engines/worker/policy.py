@@ -35,7 +35,13 @@ class _Record:
 
     def __init__(self) -> None:
         self.times_ms: deque[float] = deque(maxlen=_SAMPLES_KEPT)
+        self.median_ms: float | None = None  # once it is known; kept, for every choice asks many times
         self.last_seen = 0
+
+    def add(self, elapsed_ms: float) -> None:
+        self.times_ms.append(elapsed_ms)
+        if len(self.times_ms) >= SAMPLES_NEEDED:
+            self.median_ms = statistics.median(self.times_ms)
 
 
 class BatchPolicy:
@@ -76,15 +82,13 @@ class BatchPolicy:
         """Learn what one call took; a parallel one only if the cores were busy meanwhile."""
         self._calls += 1
         record = self._records.setdefault(arm, _Record())
-        record.times_ms.append(elapsed_ms)
+        record.add(elapsed_ms)
         record.last_seen = self._calls
 
     def call_ms(self, arm: Arm) -> float | None:
         """Return the median time of an arm's last calls; None until it is known."""
         record = self._records.get(arm)
-        if record is None or len(record.times_ms) < SAMPLES_NEEDED:
-            return None
-        return statistics.median(record.times_ms)
+        return None if record is None else record.median_ms
 
     def rate(self, arm: Arm, items: int | None = None) -> float | None:
         """Return the items a second of calls like this, which need not be full; None until it is known."""

@@ -13,7 +13,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from app.cli import startup
-from app.main import QUEUE_PAUSE_S
+from app.main import PROGRESS_PAUSE_S, QUEUE_PAUSE_S
 from tests.app.photos import photos
 from tests.app.processes import PROJECT
 from tests.images import png_header
@@ -192,15 +192,17 @@ from app.main import create_app
 from app.settings import Settings
 
 (page,) = [route.app for route in create_app(Settings()).routes if hasattr(route, "app") and route.path == ""]
-print(gr.Blocks()._queue.sleep_when_free, page.get_blocks()._queue.sleep_when_free)
+for queue in (gr.Blocks()._queue, page.get_blocks()._queue):
+    print(queue.sleep_when_free, queue.progress_update_sleep_when_free)
 """
 
 
-def test_gradio_looks_at_its_queue_less_often_than_it_would():
+def test_gradio_looks_at_its_queue_and_its_progress_less_often_than_it_would():
     done = subprocess.run(
         [sys.executable, "-c", PAUSES], cwd=PROJECT, capture_output=True, text=True, check=True
     )
-    assert [float(pause_s) for pause_s in done.stdout.split()] == [0.001, QUEUE_PAUSE_S]
+    paces = [float(pause_s) for pause_s in done.stdout.split()]
+    assert paces == [0.001, 0.01, QUEUE_PAUSE_S, PROGRESS_PAUSE_S]
 
 
 def test_the_command_line_imports_neither_torch_nor_gradio():

@@ -1,7 +1,8 @@
-"""One request while its handler runs: a pump that watches the client, and a clock."""
+"""One request while its handler runs: a pump that watches the client, and an alarm."""
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 
 import anyio
@@ -13,49 +14,49 @@ from app.api.errors import error_response
 class Exchange:
     """Runs an app on one request until it is done, late, or its client has gone.
 
-    The app runs in the caller's own task, so that the server's cancellation reaches it as always; two
-    helper tasks read for it and keep the time. For one request, once.
+    The app runs in the caller's own task, so that the server's cancellation reaches it as always; a
+    task beside it reads for it. Every request pays for this, so it is a plain task and a timer, which
+    are cheaper than a task group. For one request, once.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send):
         """Stand between a server's `receive` and `send` and the app."""
         self._scope, self._receive, self._send = scope, receive, send
         self._work = anyio.CancelScope()  # the app
-        self._patience = anyio.CancelScope()  # the clock, until the response starts
-        self._pumping = anyio.CancelScope()
+        self._alarm: asyncio.TimerHandle | None = None  # until the response starts
+        self._late_answer: asyncio.Task[None] | None = None
         self._held: Message | Exception | None = None  # read by the pump, not yet taken by the app
-        self._changed = anyio.Event()
-        self._gone = self._late = self._finished = False
+        self._changed = asyncio.Event()
+        self._gone = self._finished = False
 
     async def run(self, app: ASGIApp, timeout_s: float) -> None:
         """Call the app; whatever it raises is raised, unless it was cancelled here."""
-        failure: Exception | None = None
-        async with anyio.create_task_group() as helpers:
-            helpers.start_soon(self._pump)
-            helpers.start_soon(self._keep_time, timeout_s)
+        loop = asyncio.get_running_loop()
+        pump = loop.create_task(self._pump())
+        self._alarm = loop.call_later(timeout_s, self._expire, timeout_s)
+        try:
             with self._work:
-                try:
-                    await app(self._scope, self._receive_held, self._send_wanted)
-                except Exception as error:  # leaves outside the group, which would wrap it
-                    failure = error
-            self._patience.cancel()
-            self._pumping.cancel()
-        if failure is not None:
-            raise failure
+                await app(self._scope, self._receive_held, self._send_wanted)
+            if self._late_answer is not None:
+                await self._late_answer
+        finally:
+            self._alarm.cancel()
+            pump.cancel()
+            if self._late_answer is not None:
+                self._late_answer.cancel()
 
     async def _pump(self) -> None:
         """Read one message ahead of the app; after the body, wait for the client to leave."""
-        with self._pumping:
-            while not self._gone:
-                try:
-                    message = await self._receive()
-                except Exception as error:  # such as a body limit's; it belongs to whoever reads the body
-                    await self._hold(error)
-                    return
-                if message["type"] == "http.disconnect":
-                    self._leave()
-                else:
-                    await self._hold(message)
+        while not self._gone:
+            try:
+                message = await self._receive()
+            except Exception as error:  # such as a body limit's; it belongs to whoever reads the body
+                await self._hold(error)
+                return
+            if message["type"] == "http.disconnect":
+                self._leave()
+            else:
+                await self._hold(message)
 
     async def _hold(self, item: Message | Exception) -> None:
         self._held = item
@@ -72,7 +73,7 @@ class Exchange:
 
     def _notify(self) -> None:
         self._changed.set()
-        self._changed = anyio.Event()
+        self._changed = asyncio.Event()
 
     async def _receive_held(self) -> Message:
         while self._held is None:
@@ -87,22 +88,22 @@ class Exchange:
         return item
 
     async def _send_wanted(self, message: Message) -> None:
-        if self._late or self._work.cancel_called:
+        if self._work.cancel_called:
             await anyio.lowlevel.checkpoint()  # the cancellation lands here
             return
-        self._patience.cancel()
+        if self._alarm is not None:
+            self._alarm.cancel()
         if message["type"] == "http.response.body" and not message.get("more_body"):
             self._finished = True
         await self._send(message)
 
-    async def _keep_time(self, timeout_s: float) -> None:
-        """Answer 504 as soon as the time is over, even if the handler takes long to stop."""
-        with self._patience:
-            await anyio.sleep(timeout_s)
-        if self._patience.cancel_called or self._work.cancel_called:
-            return
-        self._late = True
-        self._work.cancel()
+    def _expire(self, timeout_s: float) -> None:
+        """Stop the handler, and answer at once, even if it takes long to stop."""
+        if not self._work.cancel_called:
+            self._work.cancel()
+            self._late_answer = asyncio.get_running_loop().create_task(self._answer_late(timeout_s))
+
+    async def _answer_late(self, timeout_s: float) -> None:
         answer = error_response(
             504, f"no answer within the time limit of {timeout_s:g} s", code="deadline_exceeded"
         )

@@ -55,6 +55,19 @@ async def test_a_waiter_is_asked_again_what_it_needs_when_something_changes():
     assert await waiter == 1
 
 
+async def test_nobody_is_asked_while_no_slot_is_free():
+    slots = CoreSlots(1)
+    held = await slots.acquire(lambda: 1)
+    asked = []
+    waiter = ask(slots, lambda: asked.append("again") or 1)
+    await settle()
+    slots.reconsider()
+    assert not asked
+    slots.release(held)
+    assert await waiter == 1
+    assert asked == ["again"]
+
+
 async def test_who_needs_nothing_any_more_does_not_hold_up_the_next():
     slots = CoreSlots(1)
     held = await slots.acquire(lambda: 1)

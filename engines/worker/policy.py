@@ -13,8 +13,8 @@ _SAMPLES_KEPT = 9
 # Of a serial call's rate, where parallel ones are possible: its threads spin while they wait for each
 # other, which costs the preparation of the next requests what the call's own time does not show.
 _SERIAL_WORTH = 0.9
-# Calls after which an arm is learned anew, because machines change. That takes memory and time: with 500,
-# the memory of a server under load went up and down by a third.
+# Calls after which an arm is learned anew, because machines change. That takes time, and for each trial of a
+# large batch memory, so a busy server must not do it all the time.
 _STALE_AFTER = 2000
 _AS_GOOD = 0.97  # of the best rate: less than a measurement's noise, so the quicker answer wins
 # Times the best known rate: what a size must promise before it is tried, because the runtime takes memory for

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -245,26 +246,30 @@ class MicroBatcher(Generic[T]):
         arm = lane.arm
         thread = self._threads.take(parallel=arm.parallel)
         lane.count_in_calls(len(batch))
+        place = ExitStack()  # what the call holds; whoever closes it first makes room for the next call
+        place.callback(self._slots.release, cores)
+        place.callback(self._threads.give_back, thread)
+        place.callback(lane.count_in_calls, -len(batch))
 
         def end(call: asyncio.Task[None]) -> None:
             """Clean up in any case: the call was cancelled, or has a bug, and nobody may wait for ever."""
             del self._calls[call]
             fail(batch, EngineClosedError("The engine was stopped before it could answer."))
-            lane.count_in_calls(-len(batch))
-            self._threads.give_back(thread)
-            self._slots.release(cores)
+            place.close()
             if not call.cancelled() and (error := call.exception()):
                 self.stats.restarts += 1
                 logger.error("The worker failed on a batch", exc_info=error)
 
-        call = asyncio.get_running_loop().create_task(self._run_batch(batch, arm, thread))
+        call = asyncio.get_running_loop().create_task(self._run_batch(batch, arm, thread, place))
         self._calls[call] = time.perf_counter()
         call.add_done_callback(end)
 
-    async def _run_batch(self, batch: list[Request[T]], arm: Arm, thread: EngineThread) -> None:
+    async def _run_batch(
+        self, batch: list[Request[T]], arm: Arm, thread: EngineThread, place: ExitStack
+    ) -> None:
         """Settle a batch, item by item when it fails as a whole."""
         try:
-            await self._call(batch, arm, thread)
+            await self._call(batch, arm, thread, place)
         except StalledError as error:
             self.stats.stalls += 1
             logger.error("An engine call with %d items hangs; its thread is left behind", len(batch))
@@ -277,9 +282,10 @@ class MicroBatcher(Generic[T]):
             self.stats.retried_batches += 1
             for request in batch:
                 if not request.future.done():
-                    await self._run_batch([request], arm._replace(size=1), thread)
+                    # Its end makes no room: the next item needs the thread and the cores again.
+                    await self._run_batch([request], arm._replace(size=1), thread, ExitStack())
 
-    async def _call(self, batch: list[Request[T]], arm: Arm, thread: EngineThread) -> None:
+    async def _call(self, batch: list[Request[T]], arm: Arm, thread: EngineThread, place: ExitStack) -> None:
         run = self._tower.run
         if arm.parallel and self._tower.run_parallel is not None:
             run = self._tower.run_parallel
@@ -295,6 +301,7 @@ class MicroBatcher(Generic[T]):
         if not arm.parallel or (saturated and self._is_saturated):
             self.policy.observe(arm._replace(size=size), call.infer_ms)
         self.stats.count_call(len(items), call.infer_ms, background=batch[0].background)
+        place.close()  # first, so that the cores compute while whoever waited makes an answer of this
         for request, row in zip(batch, rows, strict=False):
             if not request.future.done():
                 request.future.set_result(Row(row, call, request.arrived_s, request.filled_s))

@@ -47,20 +47,15 @@ class EngineThread:
         loop = asyncio.get_running_loop()
         call = _Call(run, loop, loop.create_future())
         self._calls.put(call)
+        alarm = loop.call_later(timeout_s, self._leave_behind, call, timeout_s)
         try:
-            done, _ = await asyncio.wait([call.future], timeout=timeout_s)
-            if not done:
-                self.close()
-                raise StalledError(
-                    f"The engine did not answer within {timeout_s:g} s and was started again; try once more."
-                )
-            result, start_s, end_s = call.future.result()
+            result, start_s, end_s = await call.future
         except ThreadEndedError:  # it may still look alive for a moment, but takes no more calls
             self.deaths += 1
             self.close()
             raise
         finally:
-            call.future.cancel()  # what comes after all is for nobody
+            alarm.cancel()
         return result, start_s, end_s  # type: ignore[return-value]  # the queue forgets the type
 
     def close(self) -> None:
@@ -77,6 +72,16 @@ class EngineThread:
             thread.join(max(end_s - time.monotonic(), 0.0))
         self._leaving = [thread for thread in self._leaving if thread.is_alive()]
         return not self._leaving
+
+    def _leave_behind(self, call: _Call, timeout_s: float) -> None:
+        if call.future.done():
+            return
+        self.close()
+        call.future.set_exception(
+            StalledError(
+                f"The engine did not answer within {timeout_s:g} s and was started again; try once more."
+            )
+        )
 
     def _start(self) -> None:
         if self._thread is not None:

@@ -171,6 +171,17 @@ async def test_parallel_calls_run_side_by_side_on_a_core_each():
         assert b.slots.busy == 0
 
 
+async def test_the_cores_get_the_next_call_before_anybody_makes_an_answer():
+    async with Batcher(max_batch_size=1) as b:
+        first = await b.busy()
+        second, third = b.batcher.enqueue([row(2), row(3)])
+        left = asyncio.get_running_loop().create_future()
+        second.add_done_callback(lambda _: left.set_result(b.batcher.queue_size))
+        b.engine.release.set()
+        assert await left == 0
+        await asyncio.gather(first, third)
+
+
 async def test_a_wrong_number_of_rows_is_an_error_and_not_a_mix_up():
     async with Batcher(run=lambda items: np.zeros((5, 3), np.float32)) as b:
         with pytest.raises(InferenceError, match="5 rows for 1 inputs"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -67,6 +68,7 @@ class Galleries:
         self._open: dict[str, _Gallery] = {}
         self._turn = asyncio.Semaphore(1)
         self._changing = asyncio.Lock()
+        self._folders = threading.Lock()  # opening a gallery that somebody is removing makes it again
 
     def names(self) -> list[str]:
         """Return the names of all galleries, the shipped one first."""
@@ -196,9 +198,7 @@ class Galleries:
                 raise IndexBusyError(
                     f"Images are being added to the gallery {name!r} again; stop that first."
                 )
-            del self._open[name]
-            if gallery.index.folder is not None:
-                await asyncio.to_thread(_remove_folder, gallery.index.folder)
+            await asyncio.to_thread(self._remove_folder, name)
 
     async def close(self) -> None:
         """Stop all jobs; what was committed stays."""
@@ -224,13 +224,25 @@ class Galleries:
             )
 
     async def _gallery(self, name: str, *, create: bool = False) -> _Gallery:
-        if name not in self._open:
-            names = await asyncio.to_thread(self.names)
+        return self._open.get(name) or await asyncio.to_thread(self._open_folder, name, create)
+
+    def _open_folder(self, name: str, create: bool) -> _Gallery:
+        with self._folders:
+            names = self.names()
             if name not in names and not create:
                 raise UnknownIndexError(f"There is no gallery {name[:80]!r}; there are {', '.join(names)}.")
-            index = await asyncio.to_thread(ImageIndex, self.options.root / name, create=True)
-            self._open.setdefault(name, _Gallery(index))  # another request may have been faster
-        return self._open[name]
+            if name not in self._open:  # another request may have been faster
+                self._open[name] = _Gallery(ImageIndex(self.options.root / name, create=True))
+            return self._open[name]
+
+    def _remove_folder(self, name: str) -> None:
+        """Remove a gallery's folder at once, by another name, so that nobody sees half of it."""
+        with storage_errors("removed"):
+            with self._folders:
+                del self._open[name]
+                folder = self.options.root / name
+                removed = folder.rename(folder.with_name(f".removed-{name}-{time.time_ns()}"))
+            shutil.rmtree(removed)
 
     def _check_change(self, name: str) -> None:
         if not self.options.may_change:
@@ -242,12 +254,6 @@ class Galleries:
                 f"A gallery cannot be called {name[:80]!r}; use lower-case letters, digits, - and _, at most"
                 " 63, and begin with a letter or digit."
             )
-
-
-def _remove_folder(folder: Path) -> None:
-    """Remove a gallery's folder at once, by another name, so that nobody sees half of it."""
-    with storage_errors("removed"):
-        shutil.rmtree(folder.rename(folder.with_name(f".removed-{folder.name}-{time.time_ns()}")))
 
 
 def _count(index: ImageIndex) -> dict[str, int]:

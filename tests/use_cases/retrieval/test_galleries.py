@@ -1,6 +1,8 @@
 """A server's galleries: jobs that fill them one after the other, and what is refused."""
 
 import asyncio
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -10,6 +12,7 @@ from tests.fakes import FakePool
 from tests.use_cases.retrieval.pictures import save_colours, save_image, stored_spec
 from use_cases.retrieval.errors import IndexBusyError, IndexNotAllowedError, UnknownIndexError
 from use_cases.retrieval.galleries import Galleries, GalleryOptions
+from use_cases.retrieval.image_index import ImageIndex
 from use_cases.retrieval.sources import Folder
 
 pytestmark = pytest.mark.anyio
@@ -191,6 +194,26 @@ async def test_of_two_removals_at_once_one_finds_nothing(galleries, colours):
     (error,) = [each for each in done if each is not None]  # either of them may be the second
     assert isinstance(error, UnknownIndexError)
     assert galleries.names() == ["demo"]
+
+
+async def test_a_gallery_that_is_opened_while_somebody_removes_it_is_not_made_again(
+    galleries, colours, tmp_path, pool, monkeypatch
+):
+    await (await galleries.add("one", colours, MODELS)).wait()
+    folder, first = tmp_path / "indexes" / "one", threading.Lock()
+
+    def open_slowly(*args, **options):
+        if first.acquire(blocking=False):
+            for _ in range(20):
+                if folder.exists():
+                    time.sleep(0.02)
+        return ImageIndex(*args, **options)
+
+    monkeypatch.setattr("use_cases.retrieval.galleries.ImageIndex", open_slowly)
+    others = make_galleries(tmp_path, pool)  # which have opened nothing yet
+    await asyncio.gather(others.status("one"), others.drop("one"))
+    assert others.names() == ["demo"]
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("name", ["", "Über", "../out", "a/b", "a" * 64, ".hidden", "a b"])

@@ -19,7 +19,7 @@ test: setup .venv/tests-installed
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
+	OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 	$(BIN)/python -m app.cli.gate
 
 format: .venv/tests-installed

@@ -276,7 +276,7 @@ async def test_closing_never_hangs_however_close_to_an_arrival(ticks):
             await asyncio.sleep(0)
         await asyncio.wait_for(b.batcher.close(), timeout=10)
         results = await asyncio.gather(first, second, return_exceptions=True)
-        assert [type(result) for result in results] == [EngineClosedError] * 2
+        assert all(isinstance(result, (list, EngineClosedError)) for result in results)  # a call may have begun
 
 
 async def test_a_queue_smaller_than_a_batch_still_serves_everybody():

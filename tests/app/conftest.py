@@ -92,7 +92,9 @@ def upload(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def browser():
     with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        # Nothing of the page needs WebGL, whose emulation would start a process for each browser.
+        options = ["--no-sandbox", "--disable-gpu", "--disable-software-rasterizer"]
+        options += ["--disable-background-networking"]
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=options)
 
 

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.app.chromium import NEEDS_CHROMIUM, WAIT_MS
+from tests.app.chromium import EVERY_SCREEN, NEEDS_CHROMIUM, WAIT_MS
 from tests.app.photos import photos
 
 pytestmark = NEEDS_CHROMIUM
@@ -32,18 +32,9 @@ def test_an_uploaded_photo_is_classified(open_page, path, labels, answer):
     expect(card(page, "siglit-mini").locator(".stages")).to_contain_text("infer")
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"color_scheme": "dark"},
-        {"width": 390, "height": 844},
-        {"width": 390, "height": 844, "color_scheme": "dark"},
-    ],
-    ids=["desktop", "desktop-dark", "phone", "phone-dark"],
-)
-def test_one_click_on_an_example_gives_the_answer(open_page, options):
-    page = open_page(**options)
+@EVERY_SCREEN
+def test_one_click_on_an_example_gives_the_answer(open_page, screen):
+    page = open_page(**screen)
     expect(page.get_by_text("Drop a photo")).to_be_visible()
     page.locator("#zero-shot-examples button.gallery-item").nth(1).click()
     expect_best(page, "siglit-mini", "a lion")

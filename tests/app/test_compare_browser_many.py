@@ -4,22 +4,14 @@ import contextlib
 import json
 
 import psutil
-import pytest
 from playwright.sync_api import expect
 
 from app.ui.compare_many import EXAMPLE
 from engines.gallery import GALLERY_DIR
-from tests.app.chromium import NEEDS_CHROMIUM, WAIT_MS
+from tests.app.chromium import EVERY_SCREEN, NEEDS_CHROMIUM, WAIT_MS
 
 pytestmark = NEEDS_CHROMIUM
 RECORDED = "random:siglip-base-patch16-224"
-SCREENS = [
-    {},
-    {"color_scheme": "dark"},
-    {"width": 390, "height": 844},
-    {"width": 390, "height": 844, "color_scheme": "dark"},
-]
-SCREEN_NAMES = ["desktop", "desktop-dark", "phone", "phone-dark"]
 
 
 def open_tab(open_page, name, **options):
@@ -46,9 +38,9 @@ def expect_no_sideways_scrolling(page):
     assert overflow <= 0
 
 
-@pytest.mark.parametrize("options", SCREENS, ids=SCREEN_NAMES)
-def test_the_example_is_one_click_and_fits_every_screen(open_page, options):
-    page = open_tab(open_page, "Many images", **options)
+@EVERY_SCREEN
+def test_the_example_is_one_click_and_fits_every_screen(open_page, screen):
+    page = open_tab(open_page, "Many images", **screen)
     expect(page.get_by_text("Drop images and type texts")).to_be_visible()
     page.locator("#compare-many-example").click()
     expect(plots(page, "many")).to_have_count(3, timeout=WAIT_MS)  # two models and the calibration
@@ -117,9 +109,9 @@ def test_dropped_files_are_compared_and_kept(open_page, tmp_path):
     assert content["provenance"]["created_utc"]
 
 
-@pytest.mark.parametrize("options", SCREENS, ids=SCREEN_NAMES)
-def test_a_committed_record_is_charted_with_its_origin(open_page, options):
-    page = open_tab(open_page, "Engines", **options)
+@EVERY_SCREEN
+def test_a_committed_record_is_charted_with_its_origin(open_page, screen):
+    page = open_tab(open_page, "Engines", **screen)
     table = page.locator("#compare-engines-table")
     expect(table).to_contain_text("No committed record has times of siglit-mini", timeout=WAIT_MS)
     expect(page.locator("#compare-engines-plots")).to_contain_text("There is no chart")

@@ -2,11 +2,10 @@
 
 import re
 
-import pytest
 from playwright.sync_api import expect
 
 from engines.gallery import GALLERY_DIR
-from tests.app.chromium import NEEDS_CHROMIUM, WAIT_MS
+from tests.app.chromium import EVERY_SCREEN, NEEDS_CHROMIUM, WAIT_MS
 
 pytestmark = NEEDS_CHROMIUM
 COFFEE = GALLERY_DIR / "images" / "coffee.jpg"
@@ -42,18 +41,9 @@ def run_example(page):
     expect_answer(page, "a cup of coffee")
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"width": 1200, "height": 900},
-        {"width": 1200, "height": 900, "color_scheme": "dark"},
-        {"width": 390, "height": 844},
-        {"width": 390, "height": 844, "color_scheme": "dark"},
-    ],
-    ids=["desktop", "desktop-dark", "phone", "phone-dark"],
-)
-def test_an_example_shows_both_models_and_why_they_differ(open_page, options):
-    page = open_page(**options)
+@EVERY_SCREEN
+def test_an_example_shows_both_models_and_why_they_differ(open_page, screen):
+    page = open_page(**screen)
     run_example(page)
     expect(page.locator("#compare-one-results .why")).to_contain_text("lit-mini")
     expect(table(page).locator("thead th")).to_have_count(3)
@@ -126,9 +116,9 @@ def test_the_keyboard_reaches_the_table_and_the_downloads(open_page):
     assert region.evaluate("element => getComputedStyle(element).outlineStyle") == "solid"
 
 
-@pytest.mark.parametrize("width", [1200, 390])
-def test_mistakes_are_made_and_those_that_cannot_be_have_a_reason(open_page, width):
-    page = open_page(width=width)
+@EVERY_SCREEN
+def test_mistakes_are_made_and_those_that_cannot_be_have_a_reason(open_page, screen):
+    page = open_page(**screen)
     open_tab(page, "Preparation mistakes")
     with page.expect_response(lambda response: "/upload" in response.url):
         page.locator("#compare-mistakes-image input[type=file]").set_input_files(COFFEE)

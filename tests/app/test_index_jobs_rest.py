@@ -61,7 +61,7 @@ def test_of_two_requests_at_once_each_is_refused_or_adds_all_of_its_images(galle
 
 
 def test_who_stops_waiting_does_not_stop_the_job(gallery_api):
-    files = [(f"{seed}.png", picture(seed)) for seed in range(3_000, 3_200)]
+    files = [(f"{seed}.png", picture(seed)) for seed in range(3_000, 3_060)]
     answer = gallery_api.post(
         "/v1/index",
         data={"gallery": "late", "wait": "true"},
@@ -76,7 +76,7 @@ def test_who_stops_waiting_does_not_stop_the_job(gallery_api):
             break
         time.sleep(0.1)
     # Its time may also have been over before everything had arrived.
-    assert known.status_code == 404 or known.json()["images"]["siglit-mini"] == 200
+    assert known.status_code == 404 or known.json()["images"]["siglit-mini"] == 60
 
 
 def test_the_images_of_jobs_are_counted_by_what_became_of_them(gallery_api):

@@ -1,6 +1,9 @@
 """Fixtures that several test folders share; and torchvision's operators, which transformers imports."""
 
+import os
+
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from engines.pytorch.torchvision_ops import ensure_torchvision_operators
@@ -22,3 +25,31 @@ def red_image():
 def red_png(tmp_path, red_image):
     red_image.save(tmp_path / "red.png")
     return tmp_path / "red.png"
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory):
+    """Return a folder that is the same for all workers and goes when the tests end."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def cache_dir(shared_folder):
+    """Return where the artifacts of tiny checkpoints go."""
+    return shared_folder / "artifacts"
+
+
+@pytest.fixture(scope="session")
+def build_once(shared_folder):
+    """Return a function that builds a checkpoint unless another worker has: its folder."""
+
+    def build_once(build, name):
+        folder = shared_folder / name
+        with FileLock(f"{folder}.lock"):
+            if not folder.exists():
+                folder.mkdir()
+                build(folder)
+        return folder
+
+    return build_once

@@ -9,15 +9,13 @@ from tests.checkpoints import build_tiny_clip
 
 
 @pytest.fixture(autouse=True)
-def _cache(monkeypatch, tmp_path_factory):
-    monkeypatch.setenv("SIGLIP_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+def _cache(monkeypatch, cache_dir):
+    monkeypatch.setenv("SIGLIP_CACHE_DIR", str(cache_dir))
 
 
-def test_blocks_are_ranked_and_drawn(tmp_path, capsys):
-    folder = tmp_path / "model"
-    folder.mkdir()
+def test_blocks_are_ranked_and_drawn(build_once, tmp_path, capsys):
     plot = tmp_path / "plot.html"
-    model = str(build_tiny_clip(folder))
+    model = str(build_once(build_tiny_clip, "clip"))
     assert sensitivity.main([model, "--json", "--plot", str(plot)]) == 0
     towers = json.loads(capsys.readouterr().out)["towers"]
     assert set(towers) == {"image", "text"}

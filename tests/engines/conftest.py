@@ -16,41 +16,35 @@ from tests.open_clip_checkpoints import (
 
 
 @pytest.fixture(scope="session")
-def cache_dir(tmp_path_factory):
-    """Return where the artifacts of tiny checkpoints go, which shall not outlive the tests."""
-    return tmp_path_factory.mktemp("cache")
+def tiny_siglip(build_once):
+    return build_once(build_tiny_siglip, "siglip")
 
 
 @pytest.fixture(scope="session")
-def tiny_siglip(tmp_path_factory):
-    return build_tiny_siglip(tmp_path_factory.mktemp("siglip"))
+def tiny_clip(build_once):
+    return build_once(build_tiny_clip, "clip")
 
 
 @pytest.fixture(scope="session")
-def tiny_clip(tmp_path_factory):
-    return build_tiny_clip(tmp_path_factory.mktemp("clip"))
+def tiny_naflex(build_once):
+    return build_once(build_tiny_naflex, "naflex")
 
 
 @pytest.fixture(scope="session")
-def tiny_naflex(tmp_path_factory):
-    return build_tiny_naflex(tmp_path_factory.mktemp("naflex"))
+def tiny_siglip_with_gemma(build_once):
+    return build_once(build_tiny_siglip_with_gemma, "gemma")
 
 
 @pytest.fixture(scope="session")
-def tiny_siglip_with_gemma(tmp_path_factory):
-    return build_tiny_siglip_with_gemma(tmp_path_factory.mktemp("gemma"))
+def tiny_open_clip(build_once):
+    return build_once(build_tiny_open_clip, "open_clip")
 
 
 @pytest.fixture(scope="session")
-def tiny_open_clip(tmp_path_factory):
-    return build_tiny_open_clip(tmp_path_factory.mktemp("open_clip"))
+def tiny_open_clip_siglip(build_once):
+    return build_once(build_tiny_open_clip_siglip, "open_clip_siglip")
 
 
 @pytest.fixture(scope="session")
-def tiny_open_clip_siglip(tmp_path_factory):
-    return build_tiny_open_clip_siglip(tmp_path_factory.mktemp("open_clip_siglip"))
-
-
-@pytest.fixture(scope="session")
-def tiny_open_clip_conv(tmp_path_factory):
-    return build_tiny_open_clip_conv(tmp_path_factory.mktemp("open_clip_conv"))
+def tiny_open_clip_conv(build_once):
+    return build_once(build_tiny_open_clip_conv, "open_clip_conv")

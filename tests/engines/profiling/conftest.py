@@ -3,7 +3,9 @@
 import pytest
 
 from engines.factory import resolve_model
-from tests.engines.profiling.towers import export, quantize
+from engines.onnx.artifacts import ensure_exported
+from tests.builders import build_here
+from tests.engines.profiling.towers import quantize
 
 
 @pytest.fixture(scope="session")
@@ -12,8 +14,10 @@ def siglip(tiny_siglip):
 
 
 @pytest.fixture(scope="session")
-def siglip_graphs(siglip, tmp_path_factory):
-    return export(siglip, tmp_path_factory.mktemp("graphs"))
+def siglip_graphs(siglip, cache_dir):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("engines.onnx.artifacts.run_builder", build_here)
+        return ensure_exported(siglip, cache_dir)
 
 
 @pytest.fixture(scope="session")

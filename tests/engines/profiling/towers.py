@@ -1,12 +1,9 @@
-"""Prepared batches for tiny models, and their exported graphs made in this process."""
-
-import warnings
+"""Prepared batches for tiny models, and their exported graphs quantized in this process."""
 
 import numpy as np
 from PIL import Image
 
 from engines.onnx.engine import GraphEngine
-from engines.onnx.export import export_model
 from engines.onnx.files import load_graph, save_graph
 from engines.onnx.graphs import IMAGE_GRAPH, TEXT_GRAPH
 from engines.onnx.ort_runtime import OrtRuntime
@@ -28,13 +25,6 @@ def batch(spec, tower, size=2):
         preprocessor.prepare_image(Image.fromarray(rng.integers(0, 255, (40, 50, 3), np.uint8)))
         for _ in range(size)
     ]
-
-
-def export(spec, folder):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's exporter about itself
-        export_model(spec, folder)
-    return folder
 
 
 def quantize(source, folder):

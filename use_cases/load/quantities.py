@@ -32,6 +32,14 @@ class Round(NamedTuple):
     note: str | None = None
 
 
+class _Served(NamedTuple):
+    """What a server got done while it was kept busy, and what else the cores did."""
+
+    requests_per_s: float
+    foreign_cores: float
+    client_cores: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """What is compared: a server, and the same model in this process's children."""
@@ -62,7 +70,31 @@ class Quantities:
             self.by_name["policy"] = self._policy
 
     def _overhead(self, number: int) -> Round:
-        """Compare the server's rate with that of threads which do the same work in a loop."""
+        """Compare the server's rate with that of threads which do the same work in a loop.
+
+        The server is asked before the loop and after it, so that a machine that becomes faster or slower
+        meanwhile favours neither.
+        """
+        before = self._serve()
+        loop = self._loop = self._work("load_loop", number, seconds=self._plan.round_s)
+        after = self._serve()
+        http_per_s = (before.requests_per_s + after.requests_per_s) / 2
+        return Round(
+            1 - http_per_s / loop["work_per_s"],
+            max(before.foreign_cores, after.foreign_cores, loop["foreign_cores"]),
+            {
+                "http_requests_per_s": http_per_s,
+                "loop_images_per_s": loop["work_per_s"],
+                "engine_only_images_per_s": loop["engine_per_s"],
+                "engine_call_ms": loop["call_ms"],
+                "decode_and_prepare_ms": loop["prepare_ms"],
+                "client_cores": (before.client_cores + after.client_cores) / 2,
+            },
+            f"the loop's best way: {loop['best']}",
+        )
+
+    def _serve(self) -> _Served:
+        """Keep the server busy for a while."""
         server, plan = self._subject.server, self._plan
         clients = Clients(server, Requests(server, self._subject.images, plan.mix), NUM_CLIENTS)
         with clients.running():
@@ -73,25 +105,12 @@ class Quantities:
             end_s, end_cpu_s = time.perf_counter(), time.process_time()
             foreign_cores = foreign.cores()
         answers_s = [sample.end_s for sample in clients.answered(start_s, end_s)]
-        http_per_s = steady_rate(answers_s, start_s, end_s)
-        if http_per_s is None:
+        requests_per_s = steady_rate(answers_s, start_s, end_s)
+        if requests_per_s is None:
             raise LoadTestError(
                 f"No request was answered well within {plan.round_s:.1f} s; take more --seconds."
             )
-        loop = self._loop = self._work("load_loop", number, seconds=plan.round_s)
-        return Round(
-            1 - http_per_s / loop["work_per_s"],
-            max(foreign_cores, loop["foreign_cores"]),
-            {
-                "http_requests_per_s": http_per_s,
-                "loop_images_per_s": loop["work_per_s"],
-                "engine_only_images_per_s": loop["engine_per_s"],
-                "engine_call_ms": loop["call_ms"],
-                "decode_and_prepare_ms": loop["prepare_ms"],
-                "client_cores": (end_cpu_s - start_cpu_s) / (end_s - start_s),
-            },
-            f"the loop's best way: {loop['best']}",
-        )
+        return _Served(requests_per_s, foreign_cores, (end_cpu_s - start_cpu_s) / (end_s - start_s))
 
     def _lone(self, number: int) -> Round:
         """Compare a lone client's time with the engine's own for one image."""

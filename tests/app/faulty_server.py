@@ -1,7 +1,8 @@
 """A real server around an engine that misbehaves on request: run as a script, like app.py.
 
 A magenta image fails. A text's words decide: "raise" fails, "hang" never answers, "die" ends the
-engine's thread, "slow" takes a second. Everything else is embedded as its colours; so are images.
+engine's thread, "slow" takes one and a half seconds. Everything else is embedded as its colours; so are
+images.
 """
 
 import sys
@@ -42,7 +43,7 @@ class FaultyEngine(FakeEngine):
         if "die" in asked:
             raise SystemExit
         if "slow" in asked:
-            time.sleep(1)
+            time.sleep(1.5)
         colours = [Tokens(tuple(min(token, 3) for token in text.ids), text.truncated) for text in tokens]
         return super().embed_tokens(colours)
 

@@ -3,7 +3,6 @@
 import socket
 from contextlib import closing
 
-import httpx
 import pytest
 from fastapi import FastAPI, Request
 from starlette.applications import Starlette
@@ -11,7 +10,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 from app.api.middleware.body_limit import BodyLimit
-from tests.app import asgi
+from tests.app import asgi, patient
 from tests.app.asgi import client, serving
 
 LIMIT = 1000
@@ -183,7 +182,7 @@ def pieces(total):
 
 @pytest.mark.parametrize("body", [b"x" * 3_000_000, 3_000_000], ids=["with a length", "chunked"])
 def test_a_connection_serves_on_after_the_refusal(address, body):
-    with httpx.Client(base_url=f"http://{address[0]}:{address[1]}", trust_env=False) as http:
+    with patient.Client(base_url=f"http://{address[0]}:{address[1]}", trust_env=False) as http:
         for _ in range(3):
             content = body if isinstance(body, bytes) else pieces(body)
             assert_refused(http.post("/v1/size", content=content))

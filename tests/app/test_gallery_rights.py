@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.app import patient
 from tests.app.gallery_requests import picture, post_images
 from tests.app.processes import running
 from tests.use_cases.retrieval.pictures import save_colours
@@ -18,7 +19,10 @@ KEY = "a-key-of-the-tests"
 def test_a_closed_server_lets_nobody_change_its_galleries(tmp_path):
     script = "tests/app/faulty_server.py"
     env = os.environ | {"SIGLIP_ALLOW_INDEXING": "false"}
-    with running(tmp_path, script=script, env=env) as process, httpx.Client(base_url=process.address) as api:
+    with (
+        running(tmp_path, script=script, env=env) as process,
+        patient.Client(base_url=process.address) as api,
+    ):
         answers = [
             post_images(api, "new", [("a.png", picture(1))]),
             api.delete("/v1/index/demo"),

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tests.app import patient
 from tests.app.asgi import serving
 from tests.app.processes import running
 
@@ -38,20 +39,20 @@ def closed(tmp_path_factory):
     "path", ["/v1/models", "/v1/embeddings", "/metrics", "//v1/models", "/v1/../v1/models"]
 )
 def test_rest_needs_a_key(closed, path):
-    assert httpx.get(closed.address + path).status_code in (401, 404, 405)
-    refused = httpx.post(f"{closed.address}/v1/embeddings", json={"input": "red"})
+    assert patient.get(closed.address + path).status_code in (401, 404, 405)
+    refused = patient.post(f"{closed.address}/v1/embeddings", json={"input": "red"})
     assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
     for headers in ({"Authorization": f"Bearer {KEY}x"}, {"Authorization": "Bearer"}, {"X-API-Key": "?"}):
-        assert httpx.get(f"{closed.address}/v1/models", headers=headers).status_code == 401
+        assert patient.get(f"{closed.address}/v1/models", headers=headers).status_code == 401
 
 
 @pytest.mark.parametrize("headers", [AUTHORIZED, {"X-API-Key": "another-key-for-another"}])
 def test_each_key_opens_rest_and_health_needs_none(closed, headers):
-    answer = httpx.post(f"{closed.address}/v1/embeddings", json={"input": "red"}, headers=headers)
+    answer = patient.post(f"{closed.address}/v1/embeddings", json={"input": "red"}, headers=headers)
     assert answer.status_code == 200
-    assert httpx.get(f"{closed.address}/metrics", headers=headers).status_code == 200
-    assert httpx.get(f"{closed.address}/healthz").status_code == 200
-    assert httpx.get(f"{closed.address}/readyz").status_code in (200, 503)
+    assert patient.get(f"{closed.address}/metrics", headers=headers).status_code == 200
+    assert patient.get(f"{closed.address}/healthz").status_code == 200
+    assert patient.get(f"{closed.address}/readyz").status_code in (200, 503)
 
 
 @pytest.mark.anyio
@@ -68,7 +69,7 @@ async def test_an_mcp_tool_answers_who_has_a_key_though_the_page_has_a_password(
 
 
 def test_events_of_the_page_take_no_large_bodies(closed):
-    client = httpx.Client()
+    client = patient.Client()
     client.post(f"{closed.address}/login", data={"username": "anna", "password": "geheim"})
     answer = client.post(f"{closed.address}/gradio_api/call/embed_text", json={"data": ["x" * 5_000_000]})
     client.close()
@@ -79,7 +80,7 @@ def test_mcp_needs_a_key(closed):
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
     accept = {"Accept": "application/json, text/event-stream"}
     for path in ("/gradio_api/mcp", "/gradio_api/mcp/", "/gradio_api/mcp/http"):
-        answer = httpx.post(closed.address + path, json=body, headers=accept)
+        answer = patient.post(closed.address + path, json=body, headers=accept)
         assert answer.status_code == 401
 
 
@@ -89,14 +90,15 @@ def test_the_page_and_its_endpoints_need_user_and_password(closed):
     client = Client(closed.address, auth=("anna", "geheim"), verbose=False)
     assert client.predict(api_name="/list_models")["models"][0]["id"] == "colours"
     client.close()
-    direct = httpx.post(f"{closed.address}/gradio_api/call/list_models", json={"data": []})
+    direct = patient.post(f"{closed.address}/gradio_api/call/list_models", json={"data": []})
     assert direct.status_code == 401
 
 
 def test_large_bodies_and_long_lists_are_refused(closed):
-    answer = httpx.post(f"{closed.address}/v1/embeddings", json={"input": "x" * 600_000}, headers=AUTHORIZED)
+    url = f"{closed.address}/v1/embeddings"
+    answer = patient.post(url, json={"input": "x" * 600_000}, headers=AUTHORIZED)
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
-    answer = httpx.post(f"{closed.address}/v1/embeddings", json={"input": ["x"] * 11}, headers=AUTHORIZED)
+    answer = patient.post(url, json={"input": ["x"] * 11}, headers=AUTHORIZED)
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_many_items")
 
 
@@ -118,7 +120,7 @@ def test_only_named_origins_may_call_from_a_browser(closed):
     ],
 )
 def test_no_file_of_the_server_can_be_read(closed, path):
-    client = httpx.Client()
+    client = patient.Client()
     login = client.post(f"{closed.address}/login", data={"username": "anna", "password": "geheim"})
     assert login.status_code == 200
     answer = client.get(closed.address + path)
@@ -128,7 +130,7 @@ def test_no_file_of_the_server_can_be_read(closed, path):
 
 
 def test_secrets_never_reach_the_log_and_each_request_is_a_line_of_json(closed):
-    httpx.get(f"{closed.address}/v1/models?api_key={KEY}", headers=AUTHORIZED)
+    patient.get(f"{closed.address}/v1/models?api_key={KEY}", headers=AUTHORIZED)
     while '"path": "/v1/models", "client"' not in (text := closed.log.read_text()):
         time.sleep(0.01)  # the line is written after the answer
     assert KEY not in text
@@ -140,7 +142,7 @@ def test_secrets_never_reach_the_log_and_each_request_is_a_line_of_json(closed):
 
 def test_the_rate_limit_names_the_time_to_wait(tmp_path):
     with running(tmp_path, "--requests-per-minute", "3", script=SCRIPT) as process:
-        answers = [httpx.post(f"{process.address}/v1/embeddings", json={"input": "red"}) for _ in range(4)]
+        answers = [patient.post(f"{process.address}/v1/embeddings", json={"input": "red"}) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert 1 <= int(answers[3].headers["Retry-After"]) <= 60
 
@@ -148,7 +150,7 @@ def test_the_rate_limit_names_the_time_to_wait(tmp_path):
 def test_urls_are_fetched_only_from_public_addresses_even_where_they_are_allowed(tmp_path):
     with running(tmp_path, "--allow-urls", "true", script=SCRIPT) as process:
         for url in ("http://127.0.0.1/", "http://169.254.169.254/latest", "http://[::1]/", process.address):
-            answer = httpx.post(f"{process.address}/v1/embeddings", json={"input": {"image": url}})
+            answer = patient.post(f"{process.address}/v1/embeddings", json={"input": {"image": url}})
             assert answer.status_code == 422
             assert "public" in answer.json()["error"]["message"]
 
@@ -175,8 +177,8 @@ def test_settings_that_would_leave_the_server_open_or_broken_are_refused(tmp_pat
 @pytest.mark.skipif(shutil.which("node") is None, reason="server-side rendering needs node")
 def test_every_door_works_with_server_side_rendering_and_nothing_is_left_running(tmp_path):
     with running(tmp_path, script=SCRIPT, env=os.environ | {"GRADIO_SSR_MODE": "True"}) as process:
-        assert httpx.get(process.address).status_code == 200
-        assert httpx.post(f"{process.address}/v1/embeddings", json={"input": "red"}).status_code == 200
+        assert patient.get(process.address).status_code == 200
+        assert patient.post(f"{process.address}/v1/embeddings", json={"input": "red"}).status_code == 200
         client = Client(process.address, verbose=False)
         assert client.predict(api_name="/list_models")["models"][0]["id"] == "colours"
         client.close()
@@ -208,12 +210,12 @@ def test_it_works_behind_a_proxy_that_serves_it_under_a_path(tmp_path):
         serving(prefix_proxy(process.address)) as (host, port),
     ):
         proxy = f"http://{host}:{port}"
-        page = httpx.get(f"{proxy}/siglip/")
+        page = patient.get(f"{proxy}/siglip/")
         assert page.status_code == 200
         assert '"root":"' in page.text.replace(" ", "")
-        assert "/siglip" in httpx.get(f"{proxy}/siglip/config").json()["root"]
-        assert httpx.get(f"{proxy}/siglip/readyz").status_code in (200, 503)
-        assert httpx.post(f"{proxy}/siglip/v1/embeddings", json={"input": "red"}).status_code == 200
+        assert "/siglip" in patient.get(f"{proxy}/siglip/config").json()["root"]
+        assert patient.get(f"{proxy}/siglip/readyz").status_code in (200, 503)
+        assert patient.post(f"{proxy}/siglip/v1/embeddings", json={"input": "red"}).status_code == 200
         client = Client(f"{proxy}/siglip/", verbose=False)
         assert client.predict(api_name="/list_models")["models"][0]["id"] == "colours"
         with pytest.raises(AppError, match="The text is empty"):

@@ -7,7 +7,6 @@ import socket
 import time
 from contextlib import closing
 
-import httpx
 import pytest
 from fastapi import FastAPI, Request
 
@@ -16,6 +15,7 @@ from app.api.middleware.api_keys import ApiKeys
 from app.api.middleware.body_limit import BodyLimit
 from app.api.middleware.rate_limit import RateLimit
 from app.api.middleware.scope import RequestScope
+from tests.app import patient
 from tests.app.asgi import serving
 
 KEY = {"X-API-Key": "good-key"}
@@ -53,7 +53,7 @@ def address():
 
 @pytest.fixture
 def http(address):
-    with httpx.Client(base_url=f"http://{address[0]}:{address[1]}", headers=KEY, trust_env=False) as http:
+    with patient.Client(base_url=f"http://{address[0]}:{address[1]}", headers=KEY, trust_env=False) as http:
         yield http
 
 

@@ -6,11 +6,11 @@ import threading
 import time
 from contextlib import closing
 
-import httpx
 import pytest
 from fastapi import FastAPI
 
 from app.api.middleware.scope import RequestScope
+from tests.app import patient
 from tests.app.asgi import serving
 
 
@@ -60,7 +60,7 @@ def test_a_real_client_that_hangs_up_cancels_a_real_handler(live):
 def test_a_real_connection_serves_on_after_the_deadline(live):
     url = f"http://{live.address[0]}:{live.address[1]}"
     live.cancelled.clear()
-    with httpx.Client(base_url=url, trust_env=False) as http:
+    with patient.Client(base_url=url, trust_env=False) as http:
         start_s = time.monotonic()
         for _ in range(3):
             late = http.post("/v1/wait", json={}, headers={"X-Request-Timeout": "0.05"})

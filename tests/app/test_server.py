@@ -14,6 +14,7 @@ from gradio_client.exceptions import AppError
 
 from app.cli import startup
 from app.main import PROGRESS_PAUSE_S, QUEUE_PAUSE_S
+from tests.app import patient
 from tests.app.photos import photos
 from tests.app.processes import PROJECT
 from tests.images import png_header
@@ -106,7 +107,7 @@ def test_no_image_gets_a_sentence(client):
 
 def call(server, *data):
     """Call the endpoint with raw values and no engine, as any HTTP client may; return the event stream."""
-    job = httpx.post(f"{server}/gradio_api/call/zero_shot", json={"data": [*data, ""]})
+    job = patient.post(f"{server}/gradio_api/call/zero_shot", json={"data": [*data, ""]})
     return httpx.get(f"{server}/gradio_api/call/zero_shot/{job.json()['event_id']}", timeout=60).text
 
 
@@ -154,7 +155,7 @@ def test_known_labels_are_not_embedded_again(client):
 
 
 def test_healthz_answers(server):
-    assert httpx.get(f"{server}/healthz").json() == {"status": "ok"}
+    assert patient.get(f"{server}/healthz").json() == {"status": "ok"}
 
 
 FIRST_ANSWER = """

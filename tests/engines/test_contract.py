@@ -81,17 +81,13 @@ def loaded(request, cache_dir, patch):
     return Loaded(load_engine(spec, engine, options), Preprocessor(spec), *BOUNDS[engine])
 
 
-@pytest.fixture(scope="module")
-def reference(loaded):
-    return load_reference(loaded.engine.spec)
+@dataclass(frozen=True)
+class Outputs:
+    image: np.ndarray  # [4, dim]
+    text: np.ndarray  # [4, dim]
+    patches: np.ndarray  # [4, num_patches, width]
 
 
-@lru_cache(maxsize=1)  # a model's engines come one after the other
-def load_reference(spec):
-    return load_engine(spec, "torch-fp32")
-
-
-@pytest.fixture(scope="module")
 def images():
     rng = np.random.default_rng(0)
     noise = [
@@ -100,51 +96,71 @@ def images():
     return [*noise, Image.new("RGB", (64, 64), "red")]
 
 
-def test_rows_are_normalised_float32_of_the_model_s_dimension(loaded, images):
-    engine, preprocessor = loaded.engine, loaded.preprocessor
-    for rows in (
-        engine.embed_pixels([preprocessor.prepare_image(image) for image in images]),
-        engine.embed_tokens([preprocessor.prepare_text(text) for text in TEXTS]),
-    ):
+def run(engine, pixels, tokens):
+    return Outputs(engine.embed_pixels(pixels), engine.embed_tokens(tokens), engine.embed_patches(pixels))
+
+
+@pytest.fixture(scope="module")
+def pixels(loaded):
+    return [loaded.preprocessor.prepare_image(image) for image in images()]
+
+
+@pytest.fixture(scope="module")
+def tokens(loaded):
+    return [loaded.preprocessor.prepare_text(text) for text in TEXTS]
+
+
+@pytest.fixture(scope="module")
+def outputs(loaded, pixels, tokens):
+    return run(loaded.engine, pixels, tokens)
+
+
+@pytest.fixture(scope="module")
+def expected(loaded):
+    return reference_outputs(loaded.engine.spec)
+
+
+@lru_cache(maxsize=1)  # a model's engines come one after the other
+def reference_outputs(spec):
+    preprocessor = Preprocessor(spec)
+    pixels = [preprocessor.prepare_image(image) for image in images()]
+    return run(load_engine(spec, "torch-fp32"), pixels, [preprocessor.prepare_text(text) for text in TEXTS])
+
+
+def test_rows_are_normalised_float32_of_the_model_s_dimension(loaded, outputs):
+    for rows in (outputs.image, outputs.text):
         assert rows.dtype == np.float32
-        assert rows.shape == (4, engine.spec.dim)
+        assert rows.shape == (4, loaded.engine.spec.dim)
         np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
 
 
-def test_a_row_does_not_depend_on_its_batch(loaded, images):
-    engine, preprocessor, atol = loaded.engine, loaded.preprocessor, loaded.batch_atol
-    pixels = [preprocessor.prepare_image(image) for image in images]
-    tokens = [preprocessor.prepare_text(text) for text in TEXTS]
+def test_a_row_does_not_depend_on_its_batch(loaded, pixels, tokens, outputs):
+    engine, atol = loaded.engine, loaded.batch_atol
     np.testing.assert_allclose(
-        engine.embed_pixels(pixels), np.vstack([engine.embed_pixels([item]) for item in pixels]), atol=atol
+        outputs.image, np.vstack([engine.embed_pixels([item]) for item in pixels]), atol=atol
     )
     np.testing.assert_allclose(
-        engine.embed_tokens(tokens), np.vstack([engine.embed_tokens([item]) for item in tokens]), atol=atol
+        outputs.text, np.vstack([engine.embed_tokens([item]) for item in tokens]), atol=atol
     )
 
 
-def test_order_is_kept(loaded, images):
-    engine, preprocessor, atol = loaded.engine, loaded.preprocessor, loaded.batch_atol
-    pixels = [preprocessor.prepare_image(image) for image in images]
+def test_order_is_kept(loaded, pixels, outputs):
     np.testing.assert_allclose(
-        engine.embed_pixels(pixels[::-1]), engine.embed_pixels(pixels)[::-1], atol=atol
+        loaded.engine.embed_pixels(pixels[::-1]), outputs.image[::-1], atol=loaded.batch_atol
     )
 
 
-def test_embeddings_are_close_to_the_reference_s(loaded, reference, images):
-    pixels = [loaded.preprocessor.prepare_image(image) for image in images]
-    tokens = [loaded.preprocessor.prepare_text(text) for text in TEXTS]
-    assert cosines(loaded.engine.embed_pixels(pixels), reference.embed_pixels(pixels)) >= loaded.min_cosine
-    assert cosines(loaded.engine.embed_tokens(tokens), reference.embed_tokens(tokens)) >= loaded.min_cosine
+def test_embeddings_are_close_to_the_reference_s(loaded, outputs, expected):
+    assert cosines(outputs.image, expected.image) >= loaded.min_cosine
+    assert cosines(outputs.text, expected.text) >= loaded.min_cosine
 
 
-def test_patches_are_the_reference_s_last_hidden_states(loaded, reference, images):
-    pixels = [loaded.preprocessor.prepare_image(image) for image in images]
-    patches, expected = loaded.engine.embed_patches(pixels), reference.embed_patches(pixels)
+def test_patches_are_the_reference_s_last_hidden_states(loaded, outputs, expected):
+    patches = outputs.patches
     assert patches.dtype == np.float32
-    assert patches.shape == expected.shape
+    assert patches.shape == expected.patches.shape
     assert patches.ndim == 3
-    assert cosines(patches.reshape(4, -1), expected.reshape(4, -1)) >= loaded.min_cosine
+    assert cosines(patches.reshape(4, -1), expected.patches.reshape(4, -1)) >= loaded.min_cosine
 
 
 def cosines(rows, expected):

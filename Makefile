@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-com
 SOURCES := app engines use_cases tests app.py
 TESTS := tests/engines/test_contract.py tests  # the longest file first, so that no worker ends long after the other
 
-.PHONY: demo setup test format clean
+.PHONY: demo setup test types behaviour format clean
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -19,10 +19,16 @@ setup: .venv/exported
 test: setup .venv/tests-installed
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
-	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(MAKE) --no-print-directory --jobs 2 types behaviour
 	$(BIN)/python -m app.cli.gate
+
+# Beside the tests, which often wait for a page or a server.
+types:
+	$(BIN)/mypy
+
+behaviour:
+	OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 format: .venv/tests-installed
 	$(BIN)/ruff format $(SOURCES)

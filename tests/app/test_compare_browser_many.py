@@ -55,7 +55,7 @@ def test_the_example_is_one_click_and_fits_every_screen(open_page, screen):
     expect_no_sideways_scrolling(page)
 
 
-def test_hovering_shows_the_picture_the_text_and_both_numbers(open_page):
+def test_a_heatmap_answers_the_pointer_and_the_keyboard(open_page):
     page = open_tab(open_page, "Many images")
     page.locator("#compare-many-example").click()
     expect(plots(page, "many")).to_have_count(3, timeout=WAIT_MS)
@@ -71,11 +71,6 @@ def test_hovering_shows_the_picture_the_text_and_both_numbers(open_page):
     assert "cosine 0." in tip.inner_text()
     assert tip.locator("img").get_attribute("src").startswith("data:image/jpeg")
 
-
-def test_the_keyboard_switches_a_heatmap_to_cosines(open_page):
-    page = open_tab(open_page, "Many images")
-    page.locator("#compare-many-example").click()
-    expect(plots(page, "many")).to_have_count(3, timeout=WAIT_MS)
     score = page.get_by_role("button", name="Score %").first
     cosine = page.get_by_role("button", name="Cosine").first
     expect(score).to_have_attribute("aria-pressed", "true")

@@ -11,6 +11,12 @@ from pathlib import Path
 from engines import errors
 
 _ROOT = Path(__file__).parent.parent.parent
+# `python -m` would need the project as its current folder, and then relative paths meant other files.
+_RUN_MODULE = """\
+import runpy, sys
+sys.path[0] = sys.argv.pop(1)
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
 _PROGRESS, _ERROR = "progress: ", "engine error: "  # how the lines begin that the two processes share
 _KEPT_LINES = 20  # of other output, for a builder that died without an error of ours
 logger = logging.getLogger(__name__)
@@ -22,9 +28,9 @@ def run_builder(module: str, *arguments: str) -> None:
     Raises:
         EngineError: what the builder raised; BackendUnavailableError when it died of anything else.
     """
-    command = [sys.executable, "-m", module, *arguments]
+    command = [sys.executable, "-c", _RUN_MODULE, str(_ROOT), module, *arguments]
     with subprocess.Popen(
-        command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
     ) as process:
         assert process.stdout is not None
         tail: list[str] = []

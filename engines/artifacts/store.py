@@ -38,7 +38,7 @@ def ensure_artifact(
 
     The folder's name ends in a hash of the facts, so changed weights or options make a new one. It
     is built under a lock and beside its final place, then renamed, so that nobody ever sees half of
-    it; a kill leaves a hidden folder at most. A folder whose files are not those that were built is
+    it; what a kill leaves is removed by the next build. A folder whose files are not those that were built is
     built again; the comparison is made once a process.
 
     Args:
@@ -57,6 +57,8 @@ def ensure_artifact(
         if folder.exists():
             logger.warning("%s is damaged and is built again.", folder)
             shutil.rmtree(folder)
+        for left in cache_dir.glob(f".{folder.name}-*"):  # by a process that was killed, for the lock is ours
+            shutil.rmtree(left, ignore_errors=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=cache_dir))
         try:
             build(unfinished)

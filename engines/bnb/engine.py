@@ -89,7 +89,7 @@ def _ensure_quantized(spec: ModelSpec, number_format: str, cache_dir: Path) -> P
 
 
 def _load_transformers(spec: ModelSpec, folder: Path) -> Towers:
-    stored = dataclasses.replace(spec, folder=folder)
+    stored = dataclasses.replace(spec, folder=folder, pickled_weights=False)  # they were saved anew
     return split_model(stored, load_transformers_model(stored, device_map={"": "cpu"}))
 
 

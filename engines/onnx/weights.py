@@ -35,12 +35,16 @@ def quantize_products(model: onnx.ModelProto, nodes: Collection[str], accuracy_l
         tensor = constants[node.input[1]]
         weight = numpy_helper.to_array(tensor)  # [inputs, outputs]
         inputs, outputs = weight.shape
-        if inputs % BLOCK_SIZE:
-            continue  # tiny models only; the widths of real ones are multiples
-        blocks = np.ascontiguousarray(weight.T).reshape(-1, BLOCK_SIZE)
-        levels, scales, zeros = quantize_blocks(blocks)
-        packed = _pack(levels).reshape(outputs, inputs // BLOCK_SIZE, BLOCK_SIZE // 2)
-        zero_points = _pack(_even(zeros.reshape(outputs, inputs // BLOCK_SIZE)))
+        if inputs < BLOCK_SIZE:
+            continue  # tiny models only
+        num_blocks = -(-inputs // BLOCK_SIZE)
+        rows = np.zeros(
+            (outputs, num_blocks * BLOCK_SIZE), np.float32
+        )  # the last block may be partly padding
+        rows[:, :inputs] = weight.T
+        levels, scales, zeros = quantize_blocks(rows.reshape(-1, BLOCK_SIZE))
+        packed = _pack(levels).reshape(outputs, num_blocks, BLOCK_SIZE // 2)
+        zero_points = _pack(_even(zeros.reshape(outputs, num_blocks)))
         name = tensor.name
         model.graph.initializer.extend(
             [

@@ -6,11 +6,12 @@ import io
 import os
 import threading
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from engines.errors import InvalidInputError
 
@@ -20,7 +21,19 @@ MAX_IMAGE_BYTES = 50_000_000
 MAX_IMAGE_PIXELS = 64_000_000  # a phone's 50-megapixel photo fits; decoding one takes up to 0.9 GB
 # An allow list: Pillow knows some fifty formats more, EPS among them, which runs Ghostscript.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values for images that lie on a side
+_ORIENTATION = 0x0112  # the EXIF tag
+_UPRIGHT = MappingProxyType(
+    {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+)
+_TURNED = (5, 6, 7, 8)  # orientations of images that lie on a side
 _DECODERS = threading.BoundedSemaphore(2)  # decodes at a time, so that large images cannot add up
 _FORMATS_TEXT = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 
@@ -78,10 +91,7 @@ def image_size(data: bytes) -> tuple[int, int]:
         InvalidInputError: when it is no image of a known format, or is too large.
     """
     image = _open(data, "the image", None)
-    try:
-        turned = image.getexif().get(_ORIENTATION, 1) in _TURNED
-    except Exception as error:  # as decoding would: see `decode_image`
-        raise InvalidInputError(f"The image is damaged and cannot be decoded ({error}).") from error
+    turned = image.format != "TIFF" and _orientation(image) in _TURNED  # Pillow turns TIFF's size itself
     return (image.height, image.width) if turned else image.size
 
 
@@ -110,7 +120,8 @@ def _open(data: bytes, name: str, min_side: int | None) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     image.load()
-    ImageOps.exif_transpose(image, in_place=True)
+    if (turn := _UPRIGHT.get(_orientation(image))) is not None:
+        image = image.transpose(turn)
     if image.mode.startswith("I") or image.mode == "F":
         image = _to_8_bit(image)
     if image.has_transparency_data:
@@ -119,6 +130,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         canvas.paste(image, mask=image.getchannel("A"))
         return canvas
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation; 1, upright, where the EXIF data are damaged, for the pixels are not."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged bytes make the parser raise SyntaxError, struct.error, TypeError...
+        return 1
 
 
 def _shrink(image: Image.Image, min_side: int) -> Image.Image:

@@ -1,10 +1,13 @@
 """Built files appear whole or not at all, once for the same facts."""
 
+import shutil
 import threading
 
 import pytest
 
+from engines.artifacts.builders import run_builder
 from engines.artifacts.store import default_cache_dir, ensure_artifact
+from engines.errors import UnknownModelError
 
 
 def test_the_same_facts_are_built_once_and_others_anew(tmp_path):
@@ -27,6 +30,27 @@ def test_a_failed_build_leaves_nothing_behind(tmp_path):
     assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
     folder = ensure_artifact(tmp_path, "model", {}, lambda folder: (folder / "whole").write_text("whole"))
     assert (folder / "whole").exists()
+
+
+def test_what_a_kill_left_is_removed_by_the_next_build(tmp_path):
+    folder = ensure_artifact(tmp_path, "model", {}, lambda folder: None)
+    left = tmp_path / f".{folder.name}-abc"
+    left.mkdir()
+    shutil.rmtree(folder)
+    assert ensure_artifact(tmp_path, "model", {}, lambda folder: None) == folder
+    assert not left.exists()
+
+
+def test_a_builder_reads_paths_as_who_started_it_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.json").write_text("[1]")
+    run_builder("json.tool", "in.json", "out.json")
+    assert (tmp_path / "out.json").read_text().split() == ["[", "1", "]"]
+
+
+def test_a_builder_s_error_is_raised_here(tmp_path):
+    with pytest.raises(UnknownModelError, match="No model 'nothing'"):
+        run_builder("engines.bnb.build", "int8", "nothing", str(tmp_path))
 
 
 def test_threads_that_ask_at_once_build_once(tmp_path):

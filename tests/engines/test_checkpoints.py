@@ -18,7 +18,9 @@ from engines.checkpoints.find import (
 )
 from engines.errors import InvalidInputError, UnknownModelError
 from engines.factory import EngineOptions, load_engine, resolve_model
+from engines.onnx.artifacts import ensure_exported
 from engines.preparation.preprocess import Preprocessor
+from tests.builders import build_here
 
 
 @pytest.fixture
@@ -145,17 +147,40 @@ def test_a_checkpoint_that_lacks_weights_is_refused(broken_siglip, cache_dir):
         load_engine(str(broken_siglip), "onnx-fp32", EngineOptions(cache_dir=cache_dir))
 
 
-def test_pickled_weights_need_an_opt_in_and_then_load(tiny_siglip, broken_siglip):
+@pytest.fixture
+def pickled_siglip(broken_siglip):
     tensors = load_file(broken_siglip / "model.safetensors")
     (broken_siglip / "model.safetensors").unlink()
     torch.save(tensors, broken_siglip / "pytorch_model.bin")
+    return broken_siglip
+
+
+@pytest.mark.parametrize(("engine", "atol"), [("torch-fp32", 1e-6), ("bnb-int8", 0.05)])
+def test_pickled_weights_need_an_opt_in_and_then_load(
+    tiny_siglip, pickled_siglip, engine, atol, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("engines.bnb.engine.run_builder", build_here)
     with pytest.raises(InvalidInputError, match="set SIGLIP_ALLOW_PICKLED_WEIGHTS=true"):
-        resolve_model(str(broken_siglip))
-    options = EngineOptions(allow_pickled_weights=True)
+        resolve_model(str(pickled_siglip))
+    options = EngineOptions(allow_pickled_weights=True, gated=False, cache_dir=tmp_path / "cache")
     tokens = [Preprocessor(resolve_model(str(tiny_siglip))).prepare_text("a cat")]
     expected = load_engine(str(tiny_siglip), "torch-fp32").embed_tokens(tokens)
-    ours = load_engine(str(broken_siglip), "torch-fp32", options).embed_tokens(tokens)
-    np.testing.assert_allclose(ours, expected, atol=1e-6)
+    ours = load_engine(str(pickled_siglip), engine, options).embed_tokens(tokens)
+    np.testing.assert_allclose(ours, expected, atol=atol)
+
+
+def test_builders_take_pickled_weights_without_a_second_opt_in(
+    tiny_siglip, pickled_siglip, cache_dir, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("engines.onnx.artifacts.run_builder", build_here)
+    exported = ensure_exported(resolve_model(str(tiny_siglip)), cache_dir)  # of the same weights
+    (tmp_path / "int8").mkdir()
+    (tmp_path / "reference").mkdir()
+    model = str(pickled_siglip)
+    build_here("engines.onnx.build", model, "onnx-int8-dynamic", str(exported), str(tmp_path / "int8"))
+    build_here("engines.quality", model, "torch-fp32", str(tmp_path / "reference"), "", str(tmp_path))
+    assert (tmp_path / "int8" / "text.onnx").exists()
+    assert list((tmp_path / "reference").iterdir())
 
 
 def test_a_pickle_of_more_than_tensors_is_refused(broken_siglip):

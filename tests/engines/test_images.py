@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from engines.errors import InvalidInputError
 from engines.preparation.images import MAX_IMAGE_PIXELS, decode_image, image_size
@@ -64,12 +64,35 @@ def test_exif_orientation_is_applied():
     assert decode_image(encoded(image, "JPEG", exif=exif)).size == (20, 40)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_size_in_the_header_is_that_of_the_decoded_image(orientation, red_image):
+def test_the_size_in_the_header_is_that_of_the_decoded_image(orientation, kind, red_image):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encoded(red_image, "JPEG", exif=exif)
+    data = encoded(red_image, kind, exif=exif)
     assert image_size(data) == decode_image(data).size
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_each_orientation_is_turned_as_pillow_turns_it(orientation):
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 6, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(pixels), "PNG", exif=exif)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    np.testing.assert_array_equal(np.asarray(decode_image(data)), np.asarray(upright))
+
+
+def test_damaged_exif_data_leave_an_image_readable(red_image):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(red_image, "JPEG", exif=exif)
+    resolution = Image.Exif()
+    resolution[0x0112], resolution[0x011A] = 6, b"72"  # no fraction; Pillow cannot write it back
+    odd = encoded(red_image, "JPEG", exif=resolution)
+    assert decode_image(odd).size == decode_image(data).size == image_size(odd) == (30, 40)
+    broken = encoded(red_image, "PNG", exif=b"Exif\x00\x00no TIFF file at all")
+    assert decode_image(broken).size == image_size(broken) == (40, 30)
 
 
 def test_a_header_that_cannot_be_read_gets_one_sentence():

@@ -1,8 +1,9 @@
 """Quantized graphs stay close to the float one, are smaller, and run on the kernels they were written for."""
 
 import numpy as np
+import onnxruntime as ort
 import pytest
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from engines.base import normalize
 from engines.errors import BackendUnavailableError
@@ -30,6 +31,25 @@ def nodes(tower):
 @pytest.fixture(scope="module")
 def rules(tower, nodes):
     return measure_ranges(tower, nodes, ITEMS)
+
+
+def test_rows_that_are_no_whole_blocks_of_4_bit_are_padded():
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(200, 8)).astype(np.float32)  # three blocks of 64, and eight inputs more
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "weight"], ["y"], name="fc")],
+        "layer",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 200])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 8])],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    quantize_products(model, ["fc"])
+    assert [node.op_type for node in model.graph.node] == ["MatMulNBits"]
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    rows = rng.normal(size=(5, 200)).astype(np.float32)
+    (ours,) = session.run(None, {"x": rows})
+    assert (normalize(ours) * normalize(rows @ weight)).sum(axis=1).min() > 0.98
 
 
 def cosines(model, tower):

@@ -224,7 +224,8 @@ class Galleries:
             )
 
     async def _gallery(self, name: str, *, create: bool = False) -> _Gallery:
-        return self._open.get(name) or await asyncio.to_thread(self._open_folder, name, create)
+        gallery = self._open.get(name)
+        return gallery if gallery else await asyncio.to_thread(self._open_folder, name, create)
 
     def _open_folder(self, name: str, create: bool) -> _Gallery:
         with self._folders:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from app.metrics import Metrics
@@ -96,8 +97,12 @@ class Services:
             BackendUnavailableError: when one cannot be loaded here.
             EngineClosedError: when the server is stopping.
         """
-        names = self._offered(models)
-        return [await self.pool.get(model, engine or self.default_engine) for model in names]
+        with ExitStack() as held:  # the first must not be unloaded while the last is being built
+            found: list[PooledEngine] = []
+            for model in self._offered(models):
+                found.append(await self.pool.get(model, engine or self.default_engine))
+                held.enter_context(found[-1].engine.keeping())
+            return found
 
     async def passing_engines(
         self, models: Sequence[str], engine: str = ""
@@ -110,11 +115,14 @@ class Services:
         """
         passing: list[PooledEngine] = []
         failing: dict[str, QualityGateError] = {}
-        for model in self._offered(models):
-            try:
-                passing.append(await self.pool.get(model, engine or self.default_engine))
-            except QualityGateError as error:
-                failing[model] = error
+        with ExitStack() as held:
+            for model in self._offered(models):
+                try:
+                    passing.append(await self.pool.get(model, engine or self.default_engine))
+                except QualityGateError as error:
+                    failing[model] = error
+                else:
+                    held.enter_context(passing[-1].engine.keeping())
         if not passing:
             raise next(iter(failing.values()))
         return passing, failing

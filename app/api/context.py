@@ -78,7 +78,10 @@ class Context:
             ApiError: 403 when the request comes from such a page.
         """
         origin = request.headers.get("origin", "")
-        own = urlsplit(origin).netloc == request.headers.get("host")
+        try:
+            own = urlsplit(origin).netloc == request.headers.get("host")
+        except ValueError:  # no URL at all
+            own = False
         if origin and not own and origin not in self.cors_origins and "*" not in self.cors_origins:
             message = "Pages of other sites may change nothing here, unless SIGLIP_CORS_ORIGINS names them."
             raise ApiError(403, message, code="other_site")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 
 from app.api.answers import Answer, facts_of, to_base64
@@ -23,7 +25,7 @@ def build_embeddings_router(context: Context) -> APIRouter:
 
         Also takes a multipart form: the fields of the JSON body, `input` several times for texts, and files.
         """
-        body = await read_body(request, EmbeddingsBody, files="input")
+        body = await read_body(request, EmbeddingsBody, files="input", from_form=_with_number)
         items = _items(body)
         pooled = await context.services.engine(body.model or "", body.engine)
         sources = await context.reader([pooled]).read_all(items, "input")
@@ -56,6 +58,14 @@ def build_embeddings_router(context: Context) -> APIRouter:
         return Answer(content, embedded.timings_ms)
 
     return router
+
+
+def _with_number(form: dict[str, Any]) -> dict[str, Any]:
+    """Make a number of `dimensions`, which is text in a form; what is none is refused with the rest."""
+    dimensions = form.get("dimensions")
+    if isinstance(dimensions, str) and dimensions.isascii() and dimensions.isdigit():
+        return form | {"dimensions": int(dimensions)}
+    return form
 
 
 def _items(body: EmbeddingsBody) -> list[Item]:

@@ -161,7 +161,8 @@ class LatencyHandlers:
         if title not in ("", ALL):
             model, _, name = title.partition(" on ")
             chosen = EngineKey(model, name)
-        return await asyncio.to_thread(take_view, self._services.telemetry, seconds, stage, chosen), chosen
+        known = self._services.telemetry.copy()
+        return await asyncio.to_thread(take_view, known, seconds, stage, chosen), chosen
 
     def _about(self, engine: EngineKey | None) -> str:
         """Return what is to be said of the engine that is looked at."""

@@ -96,8 +96,7 @@ def build_search_endpoints(services: Services) -> None:
         if name:
             return {"galleries": [gallery_json(await services.galleries.status(name))]}
         names = await asyncio.to_thread(services.galleries.names)
-        statuses = [await services.galleries.status(each) for each in names]
-        return {"galleries": [gallery_json(status, failures=False) for status in statuses]}
+        return {"galleries": [await _summary(services, each) for each in names]}
 
     with gr.Row(visible=False):
         components: list[gr.components.Component] = [
@@ -123,6 +122,14 @@ def build_search_endpoints(services: Services) -> None:
 async def _read(services: Services, pooled: Sequence[PooledEngine], image: Upload) -> SourceImage:
     min_side = min_image_side([each.engine.spec for each in pooled])
     return await read_image(uploaded_file(image), min_side, services.pool.worker.cache)
+
+
+async def _summary(services: Services, name: str) -> dict[str, Any]:
+    """Return what is known of a gallery; one that is damaged does not hide the others."""
+    try:
+        return gallery_json(await services.galleries.status(name), failures=False)
+    except EngineError as error:
+        return {"id": name, "object": "gallery", "error": str(error)}
 
 
 def _results(found: Sequence[Found], *, thumbnails: bool) -> list[dict[str, Any]]:

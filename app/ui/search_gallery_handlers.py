@@ -18,7 +18,7 @@ from app.ui.sent_values import as_uploads
 from app.ui.uploads import as_names, as_text
 from engines.errors import InvalidInputError
 from use_cases.retrieval.demo_gallery import DEMO
-from use_cases.retrieval.errors import IndexNotAllowedError
+from use_cases.retrieval.errors import IndexNotAllowedError, IndexStorageError, UnknownIndexError
 from use_cases.retrieval.sources import ImageFiles
 
 # What is seen of a gallery: its status, whether to look again, whether it can be stopped.
@@ -87,8 +87,12 @@ class GalleryHandlers:
         name = as_text("gallery", gallery)
         if name == DEMO:
             raise InvalidInputError("The shipped gallery stays; choose one of your own above to remove it.")
-        images = max((await self._galleries.status(name)).images.values(), default=0)
-        question = f"Remove the gallery <b>{escape(name)}</b> with its {images:,} images from this server?"
+        try:
+            images = max((await self._galleries.status(name)).images.values(), default=0)
+            content = f"its {images:,} images"
+        except IndexStorageError:  # whoever wants to be rid of a damaged one must be able to
+            content = "all that is in it; it is damaged and cannot be read,"
+        question = f"Remove the gallery <b>{escape(name)}</b> with {content} from this server?"
         return gr.update(visible=True), f"<p>{question} Your own files stay where they are.</p>"
 
     @shows_errors
@@ -112,7 +116,10 @@ class GalleryHandlers:
     async def _watched(self, gallery: str, request: gr.Request) -> Watched:
         if gallery not in await asyncio.to_thread(self._galleries.names):
             return _NOTHING  # somebody else removed it
-        status = await self._galleries.status(gallery)
+        try:
+            status = await self._galleries.status(gallery)
+        except (IndexStorageError, UnknownIndexError) as error:  # damaged, or somebody just removed it
+            return f"<p>{escape(str(error))}</p>", gr.update(active=False), gr.update(visible=False)
         running = status.job is not None and not status.job.has_ended
         may_stop = running and gallery != DEMO and self._may_change(request)
         is_to_come = status.job is None and gallery == DEMO and self._services.gallery_options.builds_demo

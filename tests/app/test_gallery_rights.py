@@ -42,6 +42,8 @@ def test_a_page_of_another_site_may_change_nothing(gallery_api, route):
         route, data={"gallery": "theirs"}, headers={"Origin": "http://elsewhere.example"}
     )
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "other_site")
+    answer = gallery_api.post(route, data={"gallery": "theirs"}, headers={"Origin": "http://[x"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "other_site")
     own = str(gallery_api.base_url).rstrip("/")
     assert gallery_api.post(route, data={"gallery": "mine"}, headers={"Origin": own}).status_code != 403
 

@@ -76,6 +76,11 @@ def test_base64_is_float32_and_dimensions_are_cut_and_scaled_again(api):
     np.testing.assert_array_equal(np.frombuffer(base64.b64decode(encoded), "<f4"), plain)
     short = np.array(embed(api, ["a red bus"], dimensions=8)["data"][0]["embedding"], np.float32)
     np.testing.assert_allclose(short, plain[:8] / np.linalg.norm(plain[:8]), rtol=1e-5)
+    form = {"dimensions": (None, "8"), "input": (None, "a red bus")}
+    by_form = api.post("/v1/embeddings", files=form).json()["data"][0]["embedding"]
+    np.testing.assert_array_equal(np.array(by_form, np.float32), short)
+    refused = api.post("/v1/embeddings", files=form | {"dimensions": (None, "eight")})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (422, "dimensions")
 
 
 def test_files_come_as_a_multipart_form_too(api):

@@ -67,6 +67,22 @@ async def test_a_gallery_is_removed_after_a_question(services, mine, allowed):
             await action("demo", allowed)
 
 
+async def test_a_damaged_gallery_is_said_to_be_and_can_be_removed(services, mine, allowed, monkeypatch):
+    handlers = GalleryHandlers(services)
+
+    async def fail(name):
+        raise IndexStorageError("The index cannot be opened: it is damaged.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(services.galleries, "status", fail)
+        galleries, status, timer, _ = await handlers.on_open(mine, allowed)
+        assert (galleries["value"], "it is damaged" in status, timer["active"]) == (mine, True, False)
+        _, question = await handlers.on_ask(mine, allowed)
+        assert "it is damaged and cannot be read" in Page(question).text
+    gallery, *_ = await handlers.on_remove(mine, allowed)
+    assert gallery["choices"] == ["demo"]
+
+
 async def test_a_running_job_can_be_stopped(services, allowed, tmp_path):
     engine = await begin_to_fill(services, tmp_path)
     handlers = GalleryHandlers(services)

@@ -26,6 +26,22 @@ async def test_only_offered_models_are_looked_up():
     await services.pool.close()
 
 
+@pytest.mark.parametrize("method", ["engines", "passing_engines"])
+async def test_an_engine_is_kept_while_the_next_one_is_loaded(method):
+    kept = []
+
+    class SlowPool(FakePool):
+        async def get(self, model, engine=None):
+            kept.append([engine.is_kept for engine in self.running.values()])
+            return await super().get(model, engine)
+
+    services = Services(SlowPool(one=fake_spec("one"), two=fake_spec("two")), ("one", "two"))
+    await getattr(services, method)(["one", "two"])
+    assert kept == [[], [True]]
+    assert not any(engine.is_kept for engine in services.pool.running.values())
+    await services.pool.close()
+
+
 async def test_a_failed_quality_gate_leaves_the_other_models_their_answer():
     class GatedPool(FakePool):
         async def get(self, model, engine=None):

@@ -1,6 +1,7 @@
 """Every door decodes images here: formats, modes, orientation, limits and damage."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -84,13 +85,11 @@ def test_each_orientation_is_turned_as_pillow_turns_it(orientation):
 
 
 def test_damaged_exif_data_leave_an_image_readable(red_image):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    data = encoded(red_image, "JPEG", exif=exif)
-    resolution = Image.Exif()
-    resolution[0x0112], resolution[0x011A] = 6, b"72"  # no fraction; Pillow cannot write it back
-    odd = encoded(red_image, "JPEG", exif=resolution)
-    assert decode_image(odd).size == decode_image(data).size == image_size(odd) == (30, 40)
+    entries = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)  # turn by 90 degrees
+    entries += struct.pack("<HHI4s", 0x011A, 2, 3, b"72")  # the resolution: text, where a fraction belongs
+    directory = b"II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
+    odd = encoded(red_image, "JPEG", exif=b"Exif\x00\x00" + directory)
+    assert decode_image(odd).size == image_size(odd) == (30, 40)
     broken = encoded(red_image, "PNG", exif=b"Exif\x00\x00no TIFF file at all")
     assert decode_image(broken).size == image_size(broken) == (40, 30)
 

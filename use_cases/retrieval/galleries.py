@@ -176,7 +176,9 @@ class Galleries:
             IndexStorageError: when it cannot be written.
         """
         self._check_change(name)
-        removed = await asyncio.to_thread(_remove, (await self._gallery(name)).index, list(ids))
+        async with self._changing:  # writing to a gallery that somebody drops would make it again
+            gallery = await self._gallery(name)
+            removed = await asyncio.to_thread(_remove, gallery.index, list(ids))
         if not removed:
             raise UnknownIndexError(f"The gallery {name!r} has no image {ids[0][:200]!r}.")
         return removed

@@ -72,10 +72,10 @@ async def add_images(
     progress = progress or IngestProgress()
     progress.begin()
     try:
-        progress.total = await in_background(files.count)
         with ExitStack() as held:
             for pooled in engines:
                 held.enter_context(pooled.engine.keeping())
+            progress.total = await in_background(files.count)
             targets = await in_background_to_the_end(_open_targets, index, engines, held)
             commits = Commits(targets, progress, max_images)
             ingestion = _Ingestion(files, targets, commits, progress, remove_missing=remove_missing)

@@ -217,8 +217,9 @@ def id_in(ids: Sequence[str]) -> str:
 
 def _best(held: _InMemory, among: NDArray[np.intp], cosines: NDArray[np.float32], count: int) -> Neighbours:
     if count < len(cosines):
-        chosen = np.argpartition(-cosines, count)[:count]
-        chosen = chosen[np.lexsort((chosen, -cosines[chosen]))]
+        least = np.partition(cosines, len(cosines) - count)[len(cosines) - count]
+        chosen = np.flatnonzero(cosines >= least)  # all that tie, so that the next page goes on from here
+        chosen = chosen[np.lexsort((chosen, -cosines[chosen]))][:count]
     else:
         chosen = np.argsort(-cosines, kind="stable")
     places = among[chosen]

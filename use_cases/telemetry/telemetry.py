@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from engines.loading import EngineKey
@@ -15,6 +15,7 @@ from use_cases.telemetry.sketches import Slice, merge
 SLICE_S = 5.0
 KEPT_S = 900.0  # a quarter of an hour
 MAX_TRACES = 1_000
+_GROWING = 2  # slices, the newest, to which traces may still come: one may have ended a little earlier
 _MAX_PENDING = 1_000  # traces that nobody has looked at are counted at the latest then
 
 
@@ -104,6 +105,19 @@ class Telemetry:
         self.slices.clear()
         self.samples.clear()
         self.since_s = self.clock()
+
+    def copy(self) -> Telemetry:
+        """Return what is known now, for another thread: here requests go on to change it."""
+        self.count()
+        copied = Telemetry(self.clock, self.wall_clock)
+        copied.traces.extend(self.traces)
+        copied.samples.extend(self.samples)
+        copied.slices.extend(self.slices)
+        for place in range(-min(len(self.slices), _GROWING), 0):
+            growing = self.slices[place]
+            copied.slices[place] = replace(merge([growing]), start_s=growing.start_s)
+        copied.since_s, copied._began_at = self.since_s, self._began_at
+        return copied
 
     def time_of_day(self, at_s: float) -> float:
         """Return the seconds since 1970 at a moment of the monotonic clock."""

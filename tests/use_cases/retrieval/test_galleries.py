@@ -10,6 +10,7 @@ import pytest
 from engines.errors import InvalidInputError
 from tests.fakes import FakePool
 from tests.use_cases.retrieval.pictures import save_colours, save_image, stored_spec
+from use_cases.retrieval import galleries as galleries_module
 from use_cases.retrieval.errors import IndexBusyError, IndexNotAllowedError, UnknownIndexError
 from use_cases.retrieval.galleries import Galleries, GalleryOptions
 from use_cases.retrieval.image_index import ImageIndex
@@ -214,6 +215,24 @@ async def test_a_gallery_that_is_opened_while_somebody_removes_it_is_not_made_ag
     await asyncio.gather(others.status("one"), others.drop("one"))
     assert others.names() == ["demo"]
     assert not folder.exists()
+
+
+async def test_removing_images_from_a_gallery_that_goes_does_not_make_it_again(
+    galleries, colours, tmp_path, monkeypatch
+):
+    await (await galleries.add("one", colours, MODELS)).wait()
+    folder, remove = tmp_path / "indexes" / "one", galleries_module._remove
+
+    def remove_slowly(index, names):
+        for _ in range(20):
+            if folder.exists():
+                time.sleep(0.02)
+        return remove(index, names)
+
+    monkeypatch.setattr(galleries_module, "_remove", remove_slowly)
+    removed, _ = await asyncio.gather(galleries.remove("one", ["red.png"]), galleries.drop("one"))
+    assert removed == 1
+    assert galleries.names() == ["demo"]
 
 
 @pytest.mark.parametrize("name", ["", "Über", "../out", "a/b", "a" * 64, ".hidden", "a b"])

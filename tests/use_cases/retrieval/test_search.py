@@ -10,9 +10,11 @@ from engines.preparation.source import SourceImage
 from tests.use_cases.retrieval.pictures import (
     BLUE,
     colour_engine,
+    record,
     save_colours,
     save_image,
     stored_spec,
+    unit_rows,
 )
 from use_cases.retrieval.errors import UnknownIndexError
 from use_cases.retrieval.filters import ImageFilter
@@ -95,6 +97,20 @@ async def test_pages_follow_each_other(found):
     all_ids = ids(await found(text="red"))
     second = await found(text="red", top_k=2, offset=2)
     assert (ids(second), [hit.rank for hit in second.hits]) == (all_ids[2:], [3, 4])
+
+
+async def test_images_that_tie_are_on_one_page_each(tmp_path):
+    async with colour_engine() as pooled:
+        table = ImageIndex(tmp_path, create=True).table(pooled.engine.spec, create=True)
+        rows = unit_rows(300)
+        rows[::7] = (1, 0, 0)  # 43 times the same image
+        table.add([record(str(number)) for number in range(300)], rows)
+        pages = [
+            await search_images(pooled, table, ImageQuery(text="red", top_k=4, offset=offset))
+            for offset in range(0, 48, 4)
+        ]
+    seen = [image for page in pages for image in ids(page)]
+    assert len(set(seen)) == len(seen) == 48
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,18 @@ def sample(at_s):
     return Sample(at_s, rss_bytes=1, cpu_cores=0.5, queued=0, in_work=0, engines={})
 
 
+def test_a_copy_stays_as_it_is_while_requests_go_on(telemetry, clock):
+    telemetry.keep(request(clock.now_s, infer(clock.now_s, 5)))
+    telemetry.tick(sample(clock.now_s))
+    known = telemetry.copy()
+    telemetry.keep(request(clock.now_s, infer(clock.now_s, 5)))
+    telemetry.tick(sample(clock.now_s))
+    assert (known.window(60).requests, telemetry.window(60).requests) == (1, 2)
+    assert (len(known.traces), len(known.samples)) == (1, 1)
+    assert [each.start_s for each in known.slices] == [each.start_s for each in telemetry.slices]
+    assert known.time_of_day(clock.now_s) == telemetry.time_of_day(clock.now_s)
+
+
 def test_quantiles_are_within_the_stated_error(telemetry, clock):
     times_ms = np.random.default_rng(0).lognormal(2, 1, 2_000)
     for ms in times_ms:

@@ -12,7 +12,10 @@ from engines.machine.cpu import read_cpu
 from engines.models import ModelSpec
 
 _CODE = ("preparation", "onnx", "pytorch", "bnb", "bundled")
-_PACKAGES = ("numpy", "onnxruntime", "pillow", "tokenizers", "torch")
+_PACKAGES = (
+    *("numpy", "onnxruntime", "pillow", "tokenizers", "torch", "transformers", "open_clip_torch", "timm"),
+    *("sentencepiece", "onnx", "onnxscript", "bitsandbytes"),  # tokens, and what engines are built with
+)
 
 
 def engine_identity(spec: ModelSpec, engine: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache, partial
 from typing import NamedTuple
 
+from engines.artifacts.builders import stop_builders
 from engines.base import Engine
 from engines.errors import BackendUnavailableError, EngineError
 from engines.factory import ENGINES, EngineOptions, load_engine, resolve_engine, resolve_model
@@ -15,6 +16,7 @@ from engines.preparation.preprocess import Preprocessor
 from engines.quality import Quality, read_quality
 from engines.worker.canary import CanaryInput, warm_up
 
+_LOOK_AGAIN_S = 0.2  # for what a load builds, when it shall end
 logger = logging.getLogger(__name__)
 
 
@@ -41,6 +43,7 @@ class EngineLoader:
     def __init__(self, options: EngineOptions) -> None:
         self._options = options
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine-loader")
+        self._loads: set[Future[Loaded]] = set()  # that have not ended
         self.resolve = cache(partial(resolve_model, options=options))
         self._default = cache(lambda model: resolve_engine(self.resolve(model), None, options))
 
@@ -61,11 +64,17 @@ class EngineLoader:
 
     def submit(self, key: EngineKey) -> Future[Loaded]:
         """Load an engine after those that were asked for before."""
-        return self._thread.submit(self._load, key)
+        load = self._thread.submit(self._load, key)
+        self._loads.add(load)
+        load.add_done_callback(self._loads.discard)
+        return load
 
     def close(self) -> None:
-        """Wait for the load that runs; those that wait are cancelled."""
-        self._thread.shutdown(cancel_futures=True)
+        """Wait for the load that runs, but not for what it builds; those that wait are cancelled."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        while wait(list(self._loads), timeout=_LOOK_AGAIN_S).not_done:
+            stop_builders()
+        self._thread.shutdown()
 
     def _load(self, key: EngineKey) -> Loaded:
         try:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from engines import errors
 
@@ -19,6 +23,7 @@ runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 _PROGRESS, _ERROR = "progress: ", "engine error: "  # how the lines begin that the two processes share
 _KEPT_LINES = 20  # of other output, for a builder that died without an error of ours
+_running: set[subprocess.Popen[str]] = set()
 logger = logging.getLogger(__name__)
 
 
@@ -26,7 +31,8 @@ def run_builder(module: str, *arguments: str) -> None:
     """Run `python -m module arguments...`, so that this process never imports what it needs.
 
     Raises:
-        EngineError: what the builder raised; BackendUnavailableError when it died of anything else.
+        EngineError: what the builder raised; EngineClosedError when `stop_builders` was called;
+            BackendUnavailableError when it died of anything else.
     """
     command = [sys.executable, "-c", _RUN_MODULE, str(_ROOT), module, *arguments]
     with subprocess.Popen(
@@ -34,19 +40,35 @@ def run_builder(module: str, *arguments: str) -> None:
     ) as process:
         assert process.stdout is not None
         tail: list[str] = []
-        for line in process.stdout:
-            if line.startswith(_PROGRESS):
-                logger.info("%s", line.removeprefix(_PROGRESS).strip())
-            elif line.strip():
-                tail = [*tail, line.strip()][-_KEPT_LINES:]
+        _running.add(process)
+        try:
+            for line in process.stdout:
+                if line.startswith(_PROGRESS):
+                    logger.info("%s", line.removeprefix(_PROGRESS).strip())
+                elif line.strip():
+                    tail = [*tail, line.strip()][-_KEPT_LINES:]
+        finally:
+            _running.discard(process)
     if process.returncode == 0:
         return
+    if process.returncode == -signal.SIGTERM:
+        raise errors.EngineClosedError("The server was stopped before it had built the engine.")
     last = tail[-1] if tail else f"it ended with {process.returncode} and printed nothing"
     if last.startswith(_ERROR):
         kind, _, message = last.removeprefix(_ERROR).partition(": ")
         raise getattr(errors, kind)(message)
     logger.error("%s failed:\n%s", module, "\n".join(tail))
     raise errors.BackendUnavailableError(f"Building with {module} failed: {last}")
+
+
+def stop_builders() -> None:
+    """Stop what this process is building, and what its builders have started themselves."""
+    for process in list(_running):
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            for child in psutil.Process(process.pid).children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    child.terminate()
+        process.terminate()
 
 
 def say_progress(text: str) -> None:

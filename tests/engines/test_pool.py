@@ -8,6 +8,7 @@ import pytest
 
 from engines import loading
 from engines import pool as pool_module
+from engines.artifacts import builders
 from engines.errors import BackendUnavailableError, EngineClosedError
 from engines.housekeeping import PoolLimits
 from engines.loading import EngineKey
@@ -203,6 +204,19 @@ async def test_canaries_are_sent_at_their_interval_and_at_once_after_a_restart(l
         batched.images.stats.restarts += 1
         assert pool.health(KEY_A).state == "stalled"
         await until(lambda: pool.health(KEY_A).is_ready)
+
+
+async def test_closing_does_not_wait_for_what_is_being_built(monkeypatch):
+    monkeypatch.setattr(loading, "resolve_model", lambda name, options: fake_spec(name))
+    monkeypatch.setattr(loading, "load_engine", lambda *_: builders.run_builder("http.server", "0"))
+    pool = EnginePool()
+    request = asyncio.ensure_future(pool.get("colours", "onnx-fp32"))
+    while not builders._running:
+        await asyncio.sleep(0.01)
+    await asyncio.wait_for(pool.close(), 30)
+    with pytest.raises(EngineClosedError):
+        await request
+    assert not builders._running
 
 
 async def test_housekeeping_outlives_its_own_failures(loads, monkeypatch, caplog):

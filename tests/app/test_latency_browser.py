@@ -60,7 +60,6 @@ def open_tab(page):
     page.get_by_role("tab", name="Latency").click()
 
 
-@pytest.mark.timeout(180)
 def test_values_move_under_load_and_agree_with_the_client(open_page, server):
     page = open_page(width=1200, height=900)
     open_tab(page)

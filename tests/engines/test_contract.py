@@ -13,7 +13,6 @@ from engines.factory import EngineOptions, load_engine, resolve_model
 from engines.preparation.preprocess import Preprocessor
 from tests.builders import build_here
 
-pytestmark = pytest.mark.timeout(300)  # the bundled pair's engines are built here
 # What a row's batch may change, and the least cosine to torch-fp32 of any embedding and of an image's
 # patches, over all families, noise and the empty text among them; measured on AVX2 and AVX-512 and rounded
 # away from it. Some int8 engines find one scale for a whole batch, so that a row's company shows.

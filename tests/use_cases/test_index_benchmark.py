@@ -48,7 +48,6 @@ def test_a_row_for_each_size_exact_and_by_ann(tmp_path, monkeypatch):
     assert large["disk_bytes"] > small["disk_bytes"] > 0
 
 
-@pytest.mark.timeout(180)
 def test_the_command_prints_a_whole_record(capsys):
     assert benchmark_index.main(["--sizes", "300", "--rounds", "1", "--seconds", "0.3"]) == 0
     record = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -96,7 +96,6 @@ def tiny_siglip(tmp_path_factory):
     return folder
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("engine", ["torch-fp32", PLAIN])
 def test_each_task_runs_on_a_tiny_checkpoint(tiny_siglip, engine, tmp_path, monkeypatch):
     monkeypatch.setattr(request_tasks, "LARGE", (400, 300))

@@ -104,7 +104,6 @@ def test_an_engine_that_scrambles_its_vectors_fails_and_is_refused(monkeypatch, 
 
 
 @pytest.mark.model
-@pytest.mark.timeout(300)
 def test_a_damaged_quantized_weight_fails_the_gate_and_the_badge_says_so(monkeypatch, tmp_path):
     """The damage is as a quantizer with a bug makes it: the checksums are those of the damaged files."""
     spec, engine = resolve_model("siglit-mini"), "onnx-int8-dynamic"

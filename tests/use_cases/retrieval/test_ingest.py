@@ -292,7 +292,6 @@ asyncio.run(add(Folder(Path(sys.argv[1])), ImageIndex(sys.argv[2], create=True))
 """
 
 
-@pytest.mark.timeout(180)
 async def test_a_kill_at_any_moment_loses_no_commit_and_makes_no_duplicate(tmp_path, index):
     for number in range(150):
         save_image(tmp_path / "in" / f"{number:03}.png", (number, 200 - number, 50))

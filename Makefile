@@ -3,8 +3,7 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 7860
 BIN := .venv/bin
-# Without byte code for 18,000 files, of which few are ever imported: that takes longer than all the rest.
-PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-compile
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 SOURCES := app engines use_cases tests app.py
 TESTS := tests/engines/test_contract.py tests  # the longest file first, so that no worker ends long after the other
 

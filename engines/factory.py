@@ -56,6 +56,14 @@ def resolve_model(name: str, options: EngineOptions | None = None) -> ModelSpec:
     return read_checkpoint_spec(folder, name, allow_pickled=options.allow_pickled_weights)
 
 
+def resolve_for_builder(name: str) -> ModelSpec:
+    """Do what `resolve_model` does where who started the process has found the model already.
+
+    That one has also refused weights in torch's own format, if they are not allowed.
+    """
+    return resolve_model(name, EngineOptions(allow_pickled_weights=True))
+
+
 def _load_onnx(spec: ModelSpec, options: EngineOptions) -> Engine:
     from engines.onnx.artifacts import ensure_exported
 

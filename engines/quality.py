@@ -162,11 +162,10 @@ def _read(folder: Path) -> Quality:
 
 
 def _measure(model: str, engine: str, folder: Path, reference: str, cache_dir: Path) -> None:
-    from engines.factory import EngineOptions, load_engine
+    from engines.factory import EngineOptions, load_engine, resolve_for_builder
 
-    # Who started this process has found the model and read its weights' format already.
-    options = EngineOptions(cache_dir=cache_dir, gated=False, allow_pickled_weights=True)
-    loaded = load_engine(model, engine, options)
+    options = EngineOptions(cache_dir=cache_dir, gated=False)
+    loaded = load_engine(resolve_for_builder(model), engine, options)
     images, texts = embed_samples(loaded, held_out_set())
     if not reference:
         np.savez(folder / _REFERENCE_FILE, images=images, texts=texts)

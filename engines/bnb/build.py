@@ -16,7 +16,7 @@ from torch import nn
 
 from engines.artifacts.builders import builder_main
 from engines.bnb.layers import STORED_TOWERS, empty_layer, make_config, stored_tensors
-from engines.factory import EngineOptions, resolve_model
+from engines.factory import resolve_for_builder
 from engines.models import ModelSpec
 from engines.pytorch.layers import replace_linear
 from engines.pytorch.towers import load_towers, load_transformers_model, uses_transformers
@@ -54,6 +54,4 @@ def _quantize(layer: nn.Linear, number_format: str) -> nn.Module:
 
 if __name__ == "__main__":
     number_format, model, folder = sys.argv[1:]
-    # Who started this process has found the model and read its weights' format already.
-    options = EngineOptions(allow_pickled_weights=True)
-    raise SystemExit(builder_main(lambda: build(resolve_model(model, options), number_format, Path(folder))))
+    raise SystemExit(builder_main(lambda: build(resolve_for_builder(model), number_format, Path(folder))))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from engines.artifacts.builders import builder_main, say_progress
 from engines.calibration import calibration_set, noise_images
-from engines.factory import EngineOptions, resolve_model
+from engines.factory import resolve_for_builder
 from engines.machine.cpu import read_cpu
 from engines.models import ModelSpec
 from engines.onnx.files import copy_graph, load_graph, save_graph
@@ -190,9 +190,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the builder that the arguments ask for; return its exit code."""
     build = measure_blocks if arguments[0] == "--blocks" else build_quantized
     model, engine, source, folder = arguments[-4:]
-    # Who started this process has found the model and read its weights' format already.
-    options = EngineOptions(allow_pickled_weights=True)
-    return builder_main(lambda: build(resolve_model(model, options), engine, Path(source), Path(folder)))
+    return builder_main(lambda: build(resolve_for_builder(model), engine, Path(source), Path(folder)))
 
 
 if __name__ == "__main__":

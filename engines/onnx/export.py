@@ -16,7 +16,7 @@ import torch
 
 from engines.artifacts.builders import builder_main
 from engines.base import Tokens
-from engines.factory import EngineOptions, resolve_model
+from engines.factory import resolve_for_builder
 from engines.models import ModelSpec
 from engines.onnx.files import save_graph, simplify
 from engines.onnx.graphs import EMBEDDINGS, IMAGE_GRAPH, OPSET, PATCHES, TEXT_GRAPH
@@ -76,8 +76,4 @@ def _name_nodes(model: Any) -> None:
 
 
 if __name__ == "__main__":
-    # Who started this process has found the model and read its weights' format already.
-    options = EngineOptions(allow_pickled_weights=True)
-    raise SystemExit(
-        builder_main(lambda: export_model(resolve_model(sys.argv[1], options), Path(sys.argv[2])))
-    )
+    raise SystemExit(builder_main(lambda: export_model(resolve_for_builder(sys.argv[1]), Path(sys.argv[2]))))

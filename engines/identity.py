@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from importlib.metadata import version
 
-from engines.artifacts.store import code_sha256
+from engines.artifacts.store import code_sha256, package_versions
 from engines.checkpoints.find import fingerprint
 from engines.machine.cpu import read_cpu
 from engines.models import ModelSpec
@@ -24,7 +23,7 @@ def engine_identity(spec: ModelSpec, engine: str) -> str:
         "model": fingerprint(spec),
         "instructions": sorted(read_cpu().instructions),  # they decide kernels, and those the rounding
         "code_sha256": code_sha256(*_CODE),
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": package_versions(*_PACKAGES),
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     return f"{spec.name}/{engine}/{digest}"

@@ -10,14 +10,13 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.artifacts.builders import builder_main, run_builder
-from engines.artifacts.store import code_sha256, ensure_artifact, find_artifact
+from engines.artifacts.store import code_sha256, ensure_artifact, find_artifact, package_versions
 from engines.base import Embeddings, Engine
 from engines.calibration import SampleSet, held_out_set
 from engines.checkpoints.find import fingerprint
@@ -153,7 +152,7 @@ def _facts(spec: ModelSpec, engine: str) -> dict[str, object]:
         "samples": held_out_set().sha256,
         "instructions": sorted(read_cpu().instructions),  # they decide kernels, and those the rounding
         "code_sha256": code_sha256(*_CODE),
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": package_versions(*_PACKAGES),
     }
 
 

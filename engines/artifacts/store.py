@@ -10,6 +10,8 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import xxhash
@@ -94,6 +96,21 @@ def find_artifact(cache_dir: Path, name: str, facts: dict[str, object]) -> Path 
     return folder if _is_whole(folder) else None
 
 
+def package_versions(*names: str) -> dict[str, str]:
+    """Return the versions of installed packages by name, so that what others built is built anew.
+
+    Raises:
+        importlib.metadata.PackageNotFoundError: when one is not installed.
+    """
+    return {name: _package_version(name) for name in names}
+
+
+@cache  # to read one takes 5 ms, and some answers need many
+def _package_version(name: str) -> str:
+    return version(name)
+
+
+@cache  # it shall tell the code that runs, not what has become of its files meanwhile
 def code_sha256(*sources: str) -> str:
     """Return a hash of Python files, so that what other code built is built anew.
 

@@ -11,14 +11,13 @@ import dataclasses
 import logging
 import warnings
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 
 from engines.artifacts.builders import run_builder
-from engines.artifacts.store import code_sha256, keep_artifact
+from engines.artifacts.store import code_sha256, keep_artifact, package_versions
 from engines.checkpoints.find import fingerprint
 from engines.models import ModelSpec
 from engines.optional_packages import require_packages
@@ -77,7 +76,7 @@ def _ensure_quantized(spec: ModelSpec, number_format: str, cache_dir: Path) -> P
     facts: dict[str, object] = {
         "model": fingerprint(spec),
         "format": number_format,
-        "versions": {name: version(name) for name in ("torch", "transformers", "bitsandbytes")},
+        "versions": package_versions("torch", "transformers", "bitsandbytes"),
         "code_sha256": code_sha256(*_CODE),
     }
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from importlib.metadata import version
 from pathlib import Path
 
 from engines.artifacts.builders import run_builder
-from engines.artifacts.store import code_sha256, keep_artifact
+from engines.artifacts.store import code_sha256, keep_artifact, package_versions
 from engines.calibration import calibration_set
 from engines.checkpoints.find import fingerprint
 from engines.errors import UnknownModelError
@@ -56,7 +55,7 @@ def ensure_exported(spec: ModelSpec, cache_dir: Path) -> Path:
         "model": fingerprint(spec),
         "image_size": spec.image_size,
         "opset": OPSET,
-        "versions": {name: version(name) for name in (*_EXPORT_PACKAGES, *_FAMILY_PACKAGES[spec.family])},
+        "versions": package_versions(*_EXPORT_PACKAGES, *_FAMILY_PACKAGES[spec.family]),
         "code_sha256": code_sha256(*_EXPORT_CODE),
     }
 
@@ -79,7 +78,7 @@ def ensure_quantized(spec: ModelSpec, engine: str, cache_dir: Path) -> Path:
         "engine": engine,
         "calibration": calibration_set().sha256,
         "int8_dot_product": read_cpu().has_int8_dot_product,
-        "versions": {name: version(name) for name in ("onnx", "onnxruntime")},
+        "versions": package_versions("onnx", "onnxruntime"),
         "code_sha256": code_sha256(*_QUANTIZE_CODE),
     }
 

@@ -2,9 +2,11 @@
 
 import shutil
 import threading
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 
+from engines.artifacts import store
 from engines.artifacts.builders import run_builder
 from engines.artifacts.store import default_cache_dir, ensure_artifact
 from engines.errors import UnknownModelError
@@ -90,3 +92,16 @@ def test_a_damaged_artifact_is_built_again(tmp_path, damage, monkeypatch):
     monkeypatch.setattr("engines.artifacts.store._verified", set())  # as in a new process
     assert ensure_artifact(tmp_path, "model", {}, build) == folder
     assert weights.read_text() == "weights"
+
+
+def test_a_package_is_looked_up_once(monkeypatch):
+    asked = []
+    monkeypatch.setattr(store, "version", lambda name: asked.append(name) or "1.2")
+    for _ in range(2):
+        assert store.package_versions("made-up-package") == {"made-up-package": "1.2"}
+    assert asked == ["made-up-package"]
+
+
+def test_a_package_that_is_missing_is_an_error():
+    with pytest.raises(PackageNotFoundError):
+        store.package_versions("no-such-package")

@@ -281,4 +281,5 @@ class EnginePool:
     def _note_failure(self, key: EngineKey, loading: Future[Loaded]) -> None:
         if not loading.cancelled() and (error := loading.exception()):
             self._failures[key] = str(error)
-            logger.error("Loading %s on %s failed: %s", key.model, key.engine, error)
+            level = logging.INFO if isinstance(error, EngineClosedError) else logging.ERROR  # no fault
+            logger.log(level, "Loading %s on %s failed: %s", key.model, key.engine, error)

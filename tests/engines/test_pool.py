@@ -75,6 +75,16 @@ async def test_a_load_that_fails_in_the_background_is_logged(loads, caplog):
     assert "Loading broken on onnx-fp32 failed: tower missing" in caplog.text
 
 
+async def test_a_load_that_the_end_of_the_server_stops_is_no_fault(loads, monkeypatch, caplog):
+    monkeypatch.setattr(loading, "load_engine", lambda *_: builders.run_builder("http.server", "0"))
+    pool = EnginePool()
+    pool.start_loading(["a"])
+    while not builders._running:
+        await asyncio.sleep(0.01)
+    await asyncio.wait_for(pool.close(), 30)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_a_failed_load_reaches_all_who_wait_and_is_tried_again(loads, monkeypatch):
     pool = EnginePool()
     release = threading.Event()

@@ -5,6 +5,7 @@ EngineError
 ├── BackendUnavailableError  an optional package, a weight file or a device is missing
 ├── QualityGateError         a quantized engine is too far from float32
 ├── InvalidInputError        the caller's image, text or setting cannot be used
+│   └── FileAccessError      a file cannot be read now
 ├── InferenceError           the runtime failed on a valid batch
 ├── OverloadedError          the batcher's queue is full
 └── EngineClosedError        the engine was stopped before it could answer
@@ -29,6 +30,10 @@ class QualityGateError(EngineError):
 
 class InvalidInputError(EngineError):
     """The caller's image, text or setting cannot be used."""
+
+
+class FileAccessError(InvalidInputError):
+    """A file cannot be read now, whatever it holds; another try may succeed."""
 
 
 class InferenceError(EngineError):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from engines.errors import InvalidInputError
+from engines.errors import FileAccessError, InvalidInputError
 
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes"
 
@@ -42,7 +42,7 @@ def read_image_file(source: ImageSource) -> tuple[bytes, str]:
     """Return an image file's bytes, and the name that errors give it.
 
     Raises:
-        InvalidInputError: when the file cannot be read, is empty or is too large.
+        InvalidInputError: when the file is empty or too large; FileAccessError when it cannot be read.
     """
     name = "the image" if isinstance(source, bytes) else repr(Path(source).name)
     data = source if isinstance(source, bytes) else _read_file(Path(source))
@@ -164,7 +164,7 @@ def _read_file(path: Path) -> bytes:
             )
         return path.read_bytes()
     except OSError as error:
-        raise InvalidInputError(f"Cannot read the image {path.name!r}: {error.strerror}.") from None
+        raise FileAccessError(f"Cannot read the image {path.name!r}: {error.strerror}.") from None
 
 
 def _too_many_pixels(name: str, count: str) -> str:

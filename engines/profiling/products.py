@@ -36,9 +36,16 @@ def ort_flop(operator: str, inputs: Sequence[Shape], outputs: Sequence[Shape]) -
     if not inputs or not inputs[0] or not outputs:
         return None
     if not is_convolution:
-        return 2 * math.prod(outputs[0]) * inputs[0][-1]
+        return 2 * math.prod(outputs[0]) * _inner_size(inputs[0], outputs[0])
     weights = [shape for shape in inputs[1:] if len(shape) == len(inputs[0])]
     return 2 * math.prod(outputs[0]) * math.prod(weights[0][1:]) if weights else None
+
+
+def _inner_size(first: Shape, output: Shape) -> int:
+    """Return over how many values a product adds up; its first factor may be transposed."""
+    if len(first) < 2 or len(output) < 2:
+        return first[-1]
+    return math.prod(first[-2:]) // max(output[-2], 1)
 
 
 def torch_flop(operator: str, inputs: Sequence[Shape], values: Sequence[Any]) -> int | None:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from engines.base import Embeddings
 from engines.gallery import GalleryImage, gallery
 from engines.models import ModelSpec
+from use_cases.ranking import Ranks, best_ranks, cosines
 from use_cases.resampling import Estimate, estimates
-from use_cases.retrieval.metrics import Ranks, image_to_text_ranks, resample, summarize, text_to_image_ranks
+from use_cases.retrieval.metrics import image_to_text_ranks, resample, summarize, text_to_image_ranks
 from use_cases.zero_shot import fill_template, label_embeddings
 
 FIRST = "recall_at_1"
@@ -85,20 +86,8 @@ def _ranks(embedded: GalleryEmbeddings, held_out: HeldOutGallery) -> Mapping[str
     return {
         "text_to_image": text_to_image_ranks(embedded.images, embedded.captions, owners),
         "image_to_text": image_to_text_ranks(embedded.images, embedded.captions, owners),
-        "zero_shot": label_ranks(embedded.images @ embedded.labels.T, held_out.own),
+        "zero_shot": best_ranks(cosines(embedded.images, embedded.labels), held_out.own),
     }
-
-
-def label_ranks(cosines: NDArray[np.float32], own: NDArray[np.bool_]) -> Ranks:
-    """Return for each picture the rank of the best of its labels among those that it does not have.
-
-    Args:
-        cosines: [n_pictures, n_labels]; a wrong label with the same cosine ranks before a right one.
-        own: [n_pictures, n_labels].
-    """
-    best = np.where(own, cosines, -np.inf).max(axis=1, keepdims=True)
-    ranks: Ranks = 1 + np.count_nonzero(~(cosines < best) & ~own, axis=1)
-    return ranks
 
 
 def _estimate(ranks: Sequence[Ranks]) -> Estimate:

@@ -13,6 +13,7 @@ from use_cases.labelled.hashing import HashedSet
 from use_cases.labelled.labelled import note_lonely
 from use_cases.labelled.metrics import Truth
 from use_cases.labelled.provenance import Provenance
+from use_cases.ranking import cosines as cosines_of
 from use_cases.zero_shot import Scores
 
 
@@ -90,7 +91,8 @@ def compare_embedded(hashed: HashedSet, embedded: Sequence[tuple[str, EmbeddedLa
         notes=dataset.notes + note_lonely(lonely),
     )
     cosines = tuple(
-        {way: each.images[readable] @ labels.T for way, labels in each.labels.items()} for _, each in embedded
+        {way: cosines_of(each.images[readable], labels) for way, labels in each.labels.items()}
+        for _, each in embedded
     )
     subjects = tuple(_subject(name, each) for name, each in embedded)
     return Compared(facts, truth[readable], subjects, cosines)

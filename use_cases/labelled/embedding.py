@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import Embeddings
-from engines.errors import InvalidInputError
+from engines.errors import FileAccessError, InvalidInputError
 from engines.models import ModelSpec
 from engines.pool import PooledEngine
 from engines.preparation.source import SourceImage
@@ -100,10 +100,12 @@ async def _embed_images(
         kept = store.get("images", digests)
         if kept is None:
             start_s = time.perf_counter()
-            rows, reasons = await _embed_chunk(engine, images[start : start + _IMAGE_CHUNK])
+            rows, failures = await _embed_chunk(engine, images[start : start + _IMAGE_CHUNK])
+            reasons = [str(failure) if failure else "" for failure in failures]
             embedded.image_s += time.perf_counter() - start_s
             embedded.num_images += len(rows)
-            store.put("images", digests, rows=rows, reasons=np.array(reasons))
+            if not any(isinstance(failure, FileAccessError) for failure in failures):  # it may pass
+                store.put("images", digests, rows=rows, reasons=np.array(reasons))
         else:
             rows, reasons = kept["rows"], kept["reasons"].tolist()
             embedded.num_reused_images += len(rows)
@@ -116,8 +118,8 @@ async def _embed_images(
 
 async def _embed_chunk(
     engine: BatchedEngine, images: Sequence[LabelledImage]
-) -> tuple[Embeddings, list[str]]:
-    """Return a row for each image, and for each why it has none: "" when it has one."""
+) -> tuple[Embeddings, list[InvalidInputError | None]]:
+    """Return a row for each image, and for each why it has none, or None."""
     min_side = min_image_side([engine.spec])
 
     async def read(image: LabelledImage) -> SourceImage | InvalidInputError:
@@ -130,7 +132,7 @@ async def _embed_chunk(
     usable = {position: image for position, image in enumerate(read_images) if isinstance(image, SourceImage)}
     rows: NDArray[np.float32] = np.zeros((len(images), engine.spec.dim), np.float32)
     rows[list(usable)] = (await engine.embed_images(list(usable.values()))).embeddings
-    return rows, [str(image) if isinstance(image, InvalidInputError) else "" for image in read_images]
+    return rows, [image if isinstance(image, InvalidInputError) else None for image in read_images]
 
 
 async def _embed_prompts(

@@ -6,7 +6,7 @@ are classified rightly, for sets with one label an image; mean average precision
 the average precision with which their images are found among all, for sets with several labels an image.
 Labels without images count in neither mean, though they compete.
 
-Ties count against the model in top-k, as in `use_cases.retrieval.metrics`. Average precision takes images
+Ties count against the model in top-k, as in `use_cases.ranking`. Average precision takes images
 with the same score together, as scikit-learn does. It is too high where labels have few images, and higher
 still in a resample, where an image that is drawn twice is found twice at the same place; so its interval is
 mirrored (see `use_cases.resampling.estimates`). In a simulation of 20 labels with 100 and 400 images, such
@@ -23,6 +23,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from use_cases.ranking import best_ranks
 from use_cases.resampling import Counts, Resampled, blocks, drawn_blocks
 from use_cases.zero_shot import Scores
 
@@ -77,11 +78,7 @@ def judge(scores: Scores, truth: Truth) -> Judged:
     """
     ranks = np.empty(len(scores), np.int64)
     for start, stop in blocks(len(scores), scores.shape[1]):
-        rows, right = scores[start:stop], truth[start:stop]
-        best = np.where(right, rows, -np.inf).max(axis=1, keepdims=True)
-        # Counting what is not below, NaN ranks last.
-        below = np.count_nonzero((rows < best) & ~right, axis=1)
-        ranks[start:stop] = 1 + np.count_nonzero(~right, axis=1) - below
+        ranks[start:stop] = best_ranks(scores[start:stop], truth[start:stop])
     top = np.argsort(-scores, axis=1, kind="stable")[:, :TOP]
     single = bool((truth.sum(axis=1) == 1).all())
     used = truth.any(axis=0)

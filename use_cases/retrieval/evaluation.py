@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from engines.base import Embeddings
 from engines.quality import Quality
+from use_cases.ranking import Ranks
 from use_cases.resampling import Estimate, Resampled, estimates
 from use_cases.retrieval.caption_embedding import EmbeddedSet
 from use_cases.retrieval.caption_hashing import HashedCaptions
 from use_cases.retrieval.metrics import (
     METRICS,
-    Ranks,
     chance_recalls,
     image_to_text_ranks,
     resample,

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import Embeddings
+from use_cases.ranking import Ranks, best_ranks, cosines
 from use_cases.resampling import Resampled, blocks, drawn_blocks
 
-Ranks: TypeAlias = NDArray[np.int64]  # [n_queries], from 1
 Owners: TypeAlias = NDArray[np.int64]  # [n_texts], which image each text describes
 
 RECALL_AT = (1, 5, 10)
@@ -37,10 +37,8 @@ def text_to_image_ranks(images: Embeddings, texts: Embeddings, owners: Owners) -
     """
     ranks = np.empty(len(texts), np.int64)
     for start, stop in blocks(len(texts), len(images)):
-        scores = texts[start:stop] @ images.T  # [block, n_images]
-        right = scores[np.arange(stop - start), owners[start:stop], None]
-        # Counting what is not below, NaN ranks last.
-        ranks[start:stop] = len(images) - np.count_nonzero(scores < right, axis=1)
+        own = np.arange(len(images)) == owners[start:stop, None]  # [block, n_images]
+        ranks[start:stop] = best_ranks(cosines(texts[start:stop], images), own)
     return ranks
 
 
@@ -54,11 +52,8 @@ def image_to_text_ranks(images: Embeddings, texts: Embeddings, owners: Owners) -
     """
     ranks = np.empty(len(images), np.int64)
     for start, stop in blocks(len(images), len(texts)):
-        scores = images[start:stop] @ texts.T  # [block, n_texts]
-        own = owners == np.arange(start, stop)[:, None]
-        best = np.where(own, scores, -np.inf).max(axis=1, keepdims=True)
-        below = np.count_nonzero((scores < best) & ~own, axis=1)
-        ranks[start:stop] = 1 + len(texts) - np.count_nonzero(own, axis=1) - below
+        own = owners == np.arange(start, stop)[:, None]  # [block, n_texts]
+        ranks[start:stop] = best_ranks(cosines(images[start:stop], texts), own)
     return ranks
 
 

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from use_cases.labelled.items import MAX_VALUES, pack, smallest, unpack
-from use_cases.retrieval.metrics import Owners, Ranks
+from use_cases.ranking import Ranks
+from use_cases.retrieval.metrics import Owners
 
 
 def pack_owners(owners: Owners, num_images: int) -> str:

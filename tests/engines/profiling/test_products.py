@@ -13,6 +13,8 @@ from engines.profiling.products import ort_flop, torch_flop
     [
         ("MatMul", [[2, 7, 48], [48, 96]], [[2, 7, 96]], 2 * 2 * 7 * 48 * 96),
         ("FusedMatMul", [[1, 4, 7, 16], [1, 4, 7, 16]], [[1, 4, 7, 7]], 2 * 4 * 7 * 16 * 7),
+        ("FusedMatMul", [[32, 4], [32, 16]], [[4, 16]], 2 * 4 * 32 * 16),  # its first factor is transposed
+        ("MatMul", [[48], [48, 96]], [[96]], 2 * 48 * 96),
         ("DynamicQuantizeMatMul", [[1, 48], [96], [96], [96]], [[1, 96]], 2 * 48 * 96),  # packed weights
         ("Conv", [[1, 3, 8, 8], [32, 3, 2, 2], [32]], [[1, 32, 4, 4]], 2 * 32 * 16 * 3 * 4),
         (

@@ -23,7 +23,6 @@ from use_cases.comparison.engine_quality import (
     TASKS,
     GalleryEmbeddings,
     held_out_gallery,
-    label_ranks,
     measure_changes,
     measure_tasks,
 )
@@ -121,12 +120,6 @@ def test_held_out_pictures_were_neither_trained_nor_calibrated_on():
     assert len(set(some.pictures)) == 10
     assert {some.pictures[0], some.pictures[-1]} == {everything.pictures[0], everything.pictures[-1]}
     assert len(some.labels) == len({tag for image in gallery() for tag in image.tags})
-
-
-def test_a_label_ranks_among_those_that_the_picture_does_not_have():
-    cosines = np.array([[0.9, 0.8, 0.1], [0.5, 0.5, 0.2], [0.1, 0.2, 0.3]], np.float32)
-    own = np.array([[False, True, True], [True, False, False], [True, False, False]])
-    assert label_ranks(cosines, own).tolist() == [2, 2, 3]  # a tie is lost
 
 
 def test_the_same_embeddings_change_nothing_and_noise_does():

@@ -132,6 +132,16 @@ async def test_an_image_that_cannot_be_decoded_is_told_also_by_a_later_run(tmp_p
         assert embedded.unreadable[position].startswith("'broken.png' is not a JPEG")
 
 
+async def test_an_image_that_could_not_be_read_for_a_moment_is_tried_again(tmp_path):
+    folder = write_colours(tmp_path / "data")
+    hashed = hash_set(open_labelled(str(folder)))
+    image = folder / hashed.dataset.images[0].name
+    image.rename(tmp_path / "away.png")
+    assert list((await embed(hashed, tmp_path / "cache")).unreadable) == [0]
+    (tmp_path / "away.png").rename(image)
+    assert not (await embed(hashed, tmp_path / "cache")).unreadable
+
+
 async def test_no_image_that_can_be_decoded_is_an_error(tmp_path):
     for label in ("a", "b"):
         (tmp_path / "data" / label).mkdir(parents=True)

@@ -15,7 +15,7 @@ from engines.errors import InvalidInputError
 from engines.gallery import gallery
 from use_cases.comparison.many import MAX_IMAGES
 from use_cases.comparison.pairs import NamedImage
-from use_cases.retrieval.caption_tables import TABLE_SUFFIXES, read_entries
+from use_cases.retrieval.caption_tables import TABLE_SUFFIXES, read_table
 from use_cases.retrieval.captioned import counted
 
 _TABLES = (".json", *TABLE_SUFFIXES)
@@ -29,7 +29,7 @@ _SUFFIXES = {"CSV": ".csv", "JSON": ".json", "Markdown": ".md"}
 
 
 def dropped_images(uploads: Any) -> tuple[list[NamedImage], list[str]]:
-    """Return dropped images with their captions, and sentences about captions without an image.
+    """Return dropped images with their captions, and sentences about captions and rows without an image.
 
     The caption of photo.jpg is the first line of photo.txt, or what a table says: COCO's or Karpathy's JSON,
     CSV or TSV with a column for the image and one for the caption.
@@ -48,6 +48,7 @@ def dropped_images(uploads: Any) -> tuple[list[NamedImage], list[str]]:
     named = [(original_name(upload), uploaded_file(upload)) for upload in sent]
     _check_tables([path for name, path in named if PurePosixPath(name).suffix.lower() in _TABLES])
     captions: dict[str, str] = {}  # by the image's name, with or without its ending
+    notes: list[str] = []
     for name, path in named:
         suffix = PurePosixPath(name).suffix.lower()
         if suffix == ".txt":
@@ -55,7 +56,9 @@ def dropped_images(uploads: Any) -> tuple[list[NamedImage], list[str]]:
                 lines = file.read(_MAX_CAPTION_BYTES).decode("utf-8", "replace").strip().splitlines()
             captions[PurePosixPath(name).stem] = lines[0].strip() if lines else ""
         elif suffix in _TABLES:
-            for entry in read_entries(path, None):
+            table = read_table(path, None)
+            notes += [f"{name!r}: {note}" for note in table.notes]
+            for entry in table.entries:
                 for wanted in entry.names:
                     captions[PurePosixPath(wanted).name] = entry.captions[0] if entry.captions else ""
     images: list[NamedImage] = []
@@ -65,7 +68,7 @@ def dropped_images(uploads: Any) -> tuple[list[NamedImage], list[str]]:
             key = name if name in captions else PurePosixPath(name).stem
             used.add(key)
             images.append(NamedImage(name, path, captions.get(key, "")))
-    return images, _strays(sorted(set(captions) - used))
+    return images, notes + _strays(sorted(set(captions) - used))
 
 
 def gallery_images(names: Sequence[str]) -> list[NamedImage]:

@@ -93,6 +93,12 @@ def test_captions_lie_beside_images_or_in_a_table(drop):
     assert dropped_images(None) == ([], [])
 
 
+def test_rows_that_cannot_be_used_are_told(drop):
+    images, told = dropped_images(drop(red__png=None, table__csv="image,caption\nred.png,a wall\nblue.png\n"))
+    assert [image.caption for image in images] == ["a wall"]
+    assert told == ["'table.csv': 1 row with no image or no caption left out, the first on line 3."]
+
+
 def test_a_table_that_is_none_is_refused_with_one_sentence(drop):
     with pytest.raises(InvalidInputError, match="table"):
         dropped_images(drop(red__png=None, table__csv="a,b\n1,2\n"))

@@ -21,7 +21,7 @@ from use_cases.labelled.hub_datasets import HUB_PREFIX, open_hub_dataset
 from use_cases.labelled.label_tables import read_label_table
 from use_cases.labelled.label_tars import read_label_tars
 from use_cases.labelled.labelled import LabelledImage, LabelledSet, label_set, note_merged, tidy_labels
-from use_cases.retrieval.caption_files import GALLERY, UNSEEN
+from use_cases.retrieval.caption_files import GALLERY, UNSEEN, image_paths
 from use_cases.retrieval.caption_tables import printable
 from use_cases.retrieval.captioned import counted
 from use_cases.retrieval.sources import is_image_name
@@ -102,7 +102,7 @@ def _from_file(
 
 
 def _class_names(path: Path, named: Path | None) -> list[str] | None:
-    """Return the lines of a file; None when there is none and nobody named one."""
+    """Return the labels in a file, a line each; None when there is none and nobody named one."""
     path = path.expanduser()
     if named is None and not os.path.isfile(path):
         return None
@@ -114,10 +114,11 @@ def _class_names(path: Path, named: Path | None) -> list[str] | None:
         raise InvalidInputError(f"{path.name!r} is not UTF-8 text.") from None
     while names and not names[-1].strip():
         names.pop()
-    tidy = tidy_labels(names)
+    # A label may come twice, as "missile" does among ImageNet's; the lines are counted all the same.
+    tidy = [label for name in names for label in tidy_labels([name])]
     if not tidy or len(tidy) != len(names):
-        raise InvalidInputError(f"{path.name!r} should have a label a line, each once and none empty.")
-    return list(tidy)
+        raise InvalidInputError(f"{path.name!r} should have a label a line, and no empty line.")
+    return tidy
 
 
 def _from_class_folders(folder: Path, name: str, class_names: Path | None, limit: int | None) -> LabelledSet:
@@ -140,15 +141,14 @@ def _from_class_folders(folder: Path, name: str, class_names: Path | None, limit
     images = [
         LabelledImage(printable(path.relative_to(folder).as_posix()), path, tidy_labels([label]))
         for entry, label in zip(classes, labels, strict=True)
-        for path in sorted(entry.rglob("*"))
-        if is_image_name(path.name) and not path.is_dir()  # a link that leads nowhere is told
+        for path in image_paths(entry)
+        if not path.is_dir()  # a link that leads nowhere is told
     ]
     stray = [entry for entry in entries if is_image_name(entry.name) and not entry.is_dir()]
     images += [LabelledImage(printable(path.name), path, ()) for path in stray]
     tidy = [(printable(entry), label) for entry, text in spaced.items() for label in tidy_labels([text])]
-    return label_set(
-        name, images, labels=labels, notes=note_merged(tidy) if names is None else (), limit=limit
-    )
+    notes = note_merged(tidy if names is None else [(label, label) for label in names])
+    return label_set(name, images, labels=labels, notes=notes, limit=limit)
 
 
 def _gallery(dataset: str, limit: int | None) -> LabelledSet:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from posixpath import normpath
 
 from engines.errors import InvalidInputError
 from use_cases.labelled.labelled import SEPARATOR, LabelledImage, LabelledSet, label_set, split_labels
-from use_cases.retrieval.caption_tables import IMAGE_COLUMNS, folders_near, printable
+from use_cases.retrieval.caption_tables import printable
+from use_cases.retrieval.captioned import counted
+from use_cases.retrieval.image_folders import folders_near, nearest_folders
+from use_cases.retrieval.table_rows import IMAGE_COLUMNS, find_columns, note_short_rows, read_rows
 
 LABEL_COLUMNS = ("label", "labels", "class", "classes", "class_name", "category", "categories", "tag", "tags")
 _DELIMITERS = (",", "\t", ";")
-_MAX_CELL_CHARS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    labels: dict[str, tuple[str, ...]]  # by the image's name
+    lonely: set[str]  # of rows that name no image
+    notes: tuple[str, ...]
 
 
 def read_label_table(table: Path, name: str, images: Path | None, limit: int | None) -> LabelledSet:
     """Read a table, and look for the images that it names.
 
-    Several rows of one image add up. A label of a row that names no image competes without one.
+    Several rows of one image add up. All labels compete, also those of rows that name no image or a missing
+    one.
 
     Args:
         table: a CSV or TSV file whose first line names the columns.
@@ -32,22 +39,25 @@ def read_label_table(table: Path, name: str, images: Path | None, limit: int | N
     Raises:
         InvalidInputError: when the table cannot be read, or nothing in it can be used.
     """
-    labels, lonely = _read_rows(_read_text(table), table.name)
-    folders = [images] if images is not None else folders_near(table)
+    read = _read_rows(_read_text(table), table.name)
+    near = [[images]] if images is not None else folders_near(table)
+    folders = nearest_folders(((image,) for image in read.labels), near)
     found: list[LabelledImage] = []
     missing: dict[str, str] = {}
-    for image, own in labels.items():
-        path = _find(image, folders)
-        if path is None:
+    for image, own in read.labels.items():
+        place = folders.find((image,))
+        if place is None:
             missing[printable(image)] = "There is no such file."
         else:
-            found.append(LabelledImage(printable(image), path, own))
+            found.append(LabelledImage(printable(image), place[1], own))
     if missing and not found:
         raise InvalidInputError(
-            f"{table.name!r} names {len(missing):,} images, none of which can be found,"
+            f"{table.name!r} names {counted(len(missing), 'image')}, none of which can be found,"
             f" {next(iter(missing))!r} first; say with --images which folder they are in."
         )
-    return label_set(name, found, labels=sorted(lonely), left_out=missing, limit=limit)
+    # Also those whose images are all missing: without them, the others would be easier to tell apart.
+    every = sorted(read.lonely.union(*read.labels.values()))
+    return label_set(name, found, labels=every, left_out=missing, notes=read.notes, limit=limit)
 
 
 def _read_text(table: Path) -> str:
@@ -59,47 +69,33 @@ def _read_text(table: Path) -> str:
         raise InvalidInputError(f"{table.name!r} is not UTF-8 text.") from None
 
 
-def _read_rows(text: str, table_name: str) -> tuple[dict[str, tuple[str, ...]], set[str]]:
-    """Return the labels of each image, and those of rows without one."""
-    csv.field_size_limit(_MAX_CELL_CHARS)
+def _read_rows(text: str, table_name: str) -> _Rows:
+    columns = find_columns(text, table_name, _DELIMITERS, LABEL_COLUMNS)
+    if columns is None:
+        raise InvalidInputError(
+            f"The first line of {table_name!r}, {text.partition(chr(10))[0][:100]!r}, names no column for the"
+            f" image ({', '.join(IMAGE_COLUMNS)}) or none for the labels ({', '.join(LABEL_COLUMNS)}; several"
+            f" as cat{SEPARATOR}sofa)."
+        )
+    delimiter, image_column, label_column = columns
     labels: dict[str, tuple[str, ...]] = {}
     lonely: set[str] = set()
-    try:
-        delimiter, image_column, label_column = _columns(text, table_name)
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-        next(rows)
-        for row in filter(None, rows):
-            if len(row) <= max(image_column, label_column):
-                raise InvalidInputError(
-                    f"Line {rows.line_num} of {table_name!r} has {len(row)} of the columns; the image or the"
-                    " label is missing."
-                )
-            own = split_labels(row[label_column])
-            if name := row[image_column].strip():
-                key = normpath(name)
-                labels[key] = tuple(dict.fromkeys((*labels.get(key, ()), *own)))
-            else:
-                lonely.update(own)
-    except csv.Error as error:
-        raise InvalidInputError(f"{table_name!r} is no table that can be read ({error}).") from None
-    return labels, lonely
-
-
-def _columns(text: str, table_name: str) -> tuple[str, int, int]:
-    """Return what separates a table's columns, and which of them have the image and the label."""
-    for delimiter in _DELIMITERS:
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-        header = [name.strip().lower() for name in next(rows, [])]
-        image = next((header.index(name) for name in IMAGE_COLUMNS if name in header), None)
-        label = next((header.index(name) for name in LABEL_COLUMNS if name in header), None)
-        if image is not None and label is not None:
-            return delimiter, image, label
-    raise InvalidInputError(
-        f"The first line of {table_name!r}, {text.partition(chr(10))[0][:100]!r}, names no column for the"
-        f" image ({', '.join(IMAGE_COLUMNS)}) or none for the labels ({', '.join(LABEL_COLUMNS)}; several as"
-        f" cat{SEPARATOR}sofa)."
-    )
-
-
-def _find(name: str, folders: Sequence[Path]) -> Path | None:
-    return next((folder / name for folder in folders if os.path.isfile(folder / name)), None)
+    short: list[int] = []  # the lines of rows that cannot be used
+    rows = read_rows(text, table_name, delimiter)
+    next(rows)  # the header
+    for line, row in rows:
+        if len(row) <= max(image_column, label_column):
+            short.append(line)
+            continue
+        own = split_labels(row[label_column])
+        if name := row[image_column].strip():
+            key = normpath(name)
+            labels[key] = tuple(dict.fromkeys((*labels.get(key, ()), *own)))
+        else:
+            lonely.update(own)
+    if short and not labels:
+        raise InvalidInputError(
+            f"Line {short[0]:,} of {table_name!r} has no column for the image or none for the label, and no"
+            " other line has both."
+        )
+    return _Rows(labels, lonely, note_short_rows(short, "column for the image or the label"))

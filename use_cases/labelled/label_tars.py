@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import InvalidInputError
-from use_cases.labelled.labelled import LabelledImage, LabelledSet, label_set, split_labels, tidy_labels
+from use_cases.labelled.labelled import (
+    LabelledImage,
+    LabelledSet,
+    label_set,
+    note_merged,
+    split_labels,
+    tidy_labels,
+)
 from use_cases.retrieval.caption_tables import printable
 from use_cases.retrieval.sources import is_image_name
 from use_cases.tars import Members, open_tar, read_range, sample_and_kind
@@ -55,7 +62,9 @@ def read_label_tars(
                 continue
             read = partial(read_range, path, image.offset_data, image.size)
             images.append(LabelledImage(own, read, labels))
-    return label_set(name, images, labels=class_names or (), left_out=left_out, limit=limit)
+    names = class_names or ()
+    notes = note_merged((each, each) for each in names)
+    return label_set(name, images, labels=names, left_out=left_out, notes=notes, limit=limit)
 
 
 def _read_samples(path: Path) -> dict[str, dict[str, tarfile.TarInfo]]:
@@ -82,12 +91,22 @@ def _labels(path: Path, members: Members, class_names: Sequence[str] | None) -> 
         facts: Any = json.loads(_read_text(path, members["json"]))
     except (ValueError, RecursionError):
         raise InvalidInputError(f"{members['json'].name!r} is not JSON.") from None
-    given = facts.get("label", facts.get("labels", ())) if isinstance(facts, dict) else ()
-    if isinstance(given, int) and not isinstance(given, bool):
-        return _class(str(given), class_names)
-    if isinstance(given, str):
-        return split_labels(given)
-    return tidy_labels(each for each in given if isinstance(each, str)) if isinstance(given, list) else ()
+    if not isinstance(facts, dict):
+        return ()
+    given = facts.get("label")
+    given = facts.get("labels") if given is None else given
+    if isinstance(given, list):
+        # A text in a list is one label as it stands.
+        each_own = ((each,) if isinstance(each, str) else _given(each, class_names) for each in given)
+        return tidy_labels(label for own in each_own for label in own)
+    return _given(given, class_names)
+
+
+def _given(value: object, class_names: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the labels that JSON has as a class's number or as text, none when it is neither."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _class(str(value), class_names)
+    return split_labels(value) if isinstance(value, str) else ()
 
 
 def _class(text: str, class_names: Sequence[str] | None) -> tuple[str, ...]:

@@ -19,11 +19,9 @@ from engines.errors import InvalidInputError
 from engines.gallery import gallery
 from use_cases.retrieval.caption_tables import (
     TABLE_SUFFIXES,
-    Entry,
     find_images,
-    folders_near,
     printable,
-    read_entries,
+    read_table,
 )
 from use_cases.retrieval.caption_tars import read_tar
 from use_cases.retrieval.captioned import (
@@ -33,6 +31,7 @@ from use_cases.retrieval.captioned import (
     counted,
     tidy_captions,
 )
+from use_cases.retrieval.image_folders import folders_near, nearest_folders
 from use_cases.retrieval.sources import is_image_name
 
 GALLERY = "gallery"
@@ -70,15 +69,18 @@ def open_captions(
         raise InvalidInputError(f"There is no file or folder {dataset!r}.")
     if os.path.isdir(path) or path.suffix.lower() == ".tar":
         _check_no_table(name, images, split)
-        tars = sorted(path.glob("*.tar")) if path.is_dir() else [path]
-        return _limited(name, [image for tar in tars for image in read_tar(tar)], limit)
+        tars = _tars(_visible_files(path)) if os.path.isdir(path) else [path]
+        # Shards may use the same names.
+        prefixes = [f"{printable(tar.name)}/" if len(tars) > 1 else "" for tar in tars]
+        found = [image for tar, prefix in zip(tars, prefixes, strict=True) for image in read_tar(tar, prefix)]
+        return _limited(name, found, limit)
     if path.suffix.lower() not in (".json", *TABLE_SUFFIXES):
         raise InvalidInputError(
             f"{path.name!r} is none of the known kinds: COCO's or Karpathy's JSON, CSV, TSV, an uncompressed"
             " tar archive, or a folder."
         )
-    folders = [images.expanduser()] if images else folders_near(path)
-    return _from_table(name, path, folders, split, limit)
+    near = [[images.expanduser()]] if images else folders_near(path)
+    return _from_table(name, path, near, split, limit)
 
 
 def _check_no_table(name: str, images: Path | None, split: str | None) -> None:
@@ -101,15 +103,16 @@ def _limited(
 
 
 def _from_table(
-    name: str, table: Path, folders: Sequence[Path], split: str | None, limit: int | None
+    name: str, table: Path, near: Sequence[Sequence[Path]], split: str | None, limit: int | None
 ) -> CaptionSet:
-    entries = read_entries(table, split)
-    captioned = [entry for entry in entries if entry.captions]
+    read = read_table(table, split)
+    captioned = [entry for entry in read.entries if entry.captions]
     if not captioned:
         raise InvalidInputError(f"{table.name!r} has no captions.")
-    wanted: Sequence[Entry] = captioned[:limit]
-    images = find_images(wanted, folders, table.name)
-    return CaptionSet(name, tuple(images), _notes(len(entries), len(captioned), limit))
+    folders = nearest_folders((entry.names for entry in read.entries), near)
+    images = find_images(captioned[:limit], folders, table.name)
+    notes = read.notes + _notes(len(read.entries), len(captioned), limit)
+    return CaptionSet(name, tuple(images), notes)
 
 
 def _notes(num_images: int, num_captioned: int, limit: int | None) -> tuple[str, ...]:
@@ -141,10 +144,20 @@ def _gallery_notes(dataset: str) -> tuple[str, ...]:
     )
 
 
+def image_paths(folder: Path) -> list[Path]:
+    """Return the paths in and below a folder that are called as images are; not those in hidden folders."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if is_image_name(path.name)
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
 def _with_captions_beside(folder: Path) -> list[CaptionedImage]:
     images: list[CaptionedImage] = []
-    for path in sorted(folder.rglob("*")):
-        if not is_image_name(path.name) or not path.is_file():
+    for path in image_paths(folder):
+        if not path.is_file():
             continue
         name = printable(path.relative_to(folder).as_posix())
         captions = _lines(path.with_suffix(".txt"))
@@ -172,10 +185,7 @@ def _lines(beside: Path) -> list[str]:
 
 def _table_in(folder: Path, num_images: int) -> Path:
     """Return the one table in a folder, or the folder itself if there are tar archives."""
-    try:
-        files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    except OSError as error:
-        raise InvalidInputError(f"The folder {folder.name!r} cannot be read ({error.strerror}).") from None
+    files = _visible_files(folder)
     tables = [path for path in files if path.suffix.lower() in (".json", ".csv", ".tsv")]
     if len(tables) == 1:
         return tables[0]
@@ -184,9 +194,20 @@ def _table_in(folder: Path, num_images: int) -> Path:
             f"The folder {folder.name!r} has several tables, {', '.join(path.name for path in tables[:5])};"
             " name the one with the captions."
         )
-    if any(path.suffix.lower() == ".tar" for path in files):
+    if _tars(files):
         return folder
     raise InvalidInputError(
         f"The folder {folder.name!r} has {counted(num_images, 'image')} and no captions: neither text files"
         " beside the images, nor a JSON, CSV or TSV table, nor tar archives."
     )
+
+
+def _visible_files(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    except OSError as error:
+        raise InvalidInputError(f"The folder {folder.name!r} cannot be read ({error.strerror}).") from None
+
+
+def _tars(files: Sequence[Path]) -> list[Path]:
+    return [path for path in files if path.suffix.lower() == ".tar"]

@@ -1,14 +1,11 @@
 """Captions in one file: COCO's JSON, Karpathy's splits of COCO and Flickr, and CSV or TSV tables.
 
-The images lie elsewhere, and the file says only their names; `find_images` looks for them.
+The images lie elsewhere, and the file says only their names; `nearest_folders` looks for them.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +15,13 @@ from typing import Any
 
 from engines.errors import InvalidInputError
 from use_cases.retrieval.captioned import CaptionedImage, counted, tidy_captions
+from use_cases.retrieval.image_folders import ImageFolders
+from use_cases.retrieval.table_rows import IMAGE_COLUMNS, UNQUOTED, find_columns, note_short_rows, read_rows
 
-IMAGE_COLUMNS = ("image", "filepath", "file", "filename", "file_name", "image_path", "image_name", "path")
 DEFAULT_SPLIT = "test"  # of a Karpathy file
 CAPTION_COLUMNS = ("caption", "title", "text", "comment", "sentence")
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
-_DELIMITERS = (",", "\t", ";", "|")  # the last is Flickr30k's own
-_MAX_CELL_CHARS = 1_000_000
+_DELIMITERS = (",", "\t", ";", UNQUOTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +32,15 @@ class Entry:
     captions: tuple[str, ...]  # may be none
 
 
-def read_entries(table: Path, split: str | None) -> list[Entry]:
+@dataclass(frozen=True, slots=True)
+class CaptionTable:
+    """What a file of captions says."""
+
+    entries: list[Entry]
+    notes: tuple[str, ...] = ()  # sentences on what was left out
+
+
+def read_table(table: Path, split: str | None) -> CaptionTable:
     """Read a file of captions, of whichever kind it is.
 
     Args:
@@ -66,9 +71,9 @@ def read_entries(table: Path, split: str | None) -> list[Entry]:
         )
     try:
         if "sentences" in images[0]:
-            return _read_karpathy(images, split or DEFAULT_SPLIT, table.name)
+            return CaptionTable(_read_karpathy(images, split or DEFAULT_SPLIT, table.name))
         _check_no_split(split, table.name)
-        return _read_coco(images, content["annotations"], table.name)
+        return CaptionTable(_read_coco(images, content["annotations"], table.name))
     except (KeyError, TypeError, AttributeError):
         raise InvalidInputError(
             f"{table.name!r} has no captions as COCO or Karpathy write them: COCO's images have id and"
@@ -77,12 +82,12 @@ def read_entries(table: Path, split: str | None) -> list[Entry]:
         ) from None
 
 
-def find_images(entries: Sequence[Entry], folders: Sequence[Path], table_name: str) -> list[CaptionedImage]:
+def find_images(entries: Sequence[Entry], folders: ImageFolders, table_name: str) -> list[CaptionedImage]:
     """Find the files that entries name.
 
     Args:
         entries: each with a caption at least.
-        folders: where to look, in this order.
+        folders: where to look.
         table_name: as errors call the file that the entries come from.
 
     Raises:
@@ -90,29 +95,19 @@ def find_images(entries: Sequence[Entry], folders: Sequence[Path], table_name: s
     """
     images: list[CaptionedImage] = []
     missing: list[str] = []
-    nearest = list(folders)
     for entry in entries:
-        places = [(folder, name) for folder in nearest for name in entry.names]
-        found = next((place for place in places if os.path.isfile(os.path.join(*place))), None)
+        found = folders.find(entry.names)
         if found is None:
             missing.append(entry.names[0])
             continue
-        folder, name = found
-        nearest.remove(folder)  # where one was, the next is likely to be
-        nearest.insert(0, folder)
-        images.append(CaptionedImage(printable(name), folder / name, entry.captions))
+        name, path = found
+        images.append(CaptionedImage(printable(name), path, entry.captions))
     if missing:
         raise InvalidInputError(
             f"{table_name!r} names {counted(len(entries), 'image')}, of which {len(missing):,} cannot be"
             f" found, {missing[0]!r} first; say with --images which folder they are in."
         )
     return images
-
-
-def folders_near(table: Path) -> list[Path]:
-    """Return where a table's images usually are: its folder, those in it, and those beside it."""
-    folder = table.absolute().parent
-    return list(dict.fromkeys([folder, *_folders_in(folder), folder.parent, *_folders_in(folder.parent)]))
 
 
 def printable(name: str) -> str:
@@ -123,14 +118,6 @@ def printable(name: str) -> str:
 def _check_no_split(split: str | None, table_name: str) -> None:
     if split is not None:
         raise InvalidInputError(f"{table_name!r} has no split {split!r}; only a Karpathy file has splits.")
-
-
-def _folders_in(folder: Path) -> list[Path]:
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:  # a parent folder may be closed to us; then nothing is found there
-        return []
-    return [Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
 
 
 def _read_coco(images: list[Any], annotations: list[Any], table_name: str) -> list[Entry]:
@@ -164,39 +151,29 @@ def _read_karpathy(images: list[Any], split: str, table_name: str) -> list[Entry
     ]
 
 
-def _read_csv(text: str, table_name: str) -> list[Entry]:
-    csv.field_size_limit(_MAX_CELL_CHARS)
-    try:
-        delimiter, image_column, caption_column = _columns(text, table_name)
-        captions: dict[str, list[str]] = {}
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-        next(rows)
-        for row in rows:
-            if len(row) > max(image_column, caption_column) and (name := row[image_column].strip()):
-                captions.setdefault(normpath(name), []).append(row[caption_column])
-            elif row:
-                raise InvalidInputError(
-                    f"Line {rows.line_num} of {table_name!r} has no image or no caption; it has {len(row)} of"
-                    " the columns."
-                )
-    except csv.Error as error:
-        raise InvalidInputError(f"{table_name!r} is no table that can be read ({error}).") from None
-    return [Entry((name,), tidy_captions(texts)) for name, texts in captions.items()]
-
-
-def _columns(text: str, table_name: str) -> tuple[str, int, int]:
-    """Return what separates a table's columns, and which of them have the image and the caption."""
-    for delimiter in _DELIMITERS:
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-        header = [name.strip().lower() for name in next(rows, [])]
-        image = next((header.index(name) for name in IMAGE_COLUMNS if name in header), None)
-        caption = next((header.index(name) for name in CAPTION_COLUMNS if name in header), None)
-        if image is not None and caption is not None:
-            return delimiter, image, caption
-    raise InvalidInputError(
-        f"The first line of {table_name!r}, {text.partition(chr(10))[0][:100]!r}, names no column for the"
-        f" image ({', '.join(IMAGE_COLUMNS)}) or none for the caption ({', '.join(CAPTION_COLUMNS)})."
-    )
+def _read_csv(text: str, table_name: str) -> CaptionTable:
+    columns = find_columns(text, table_name, _DELIMITERS, CAPTION_COLUMNS)
+    if columns is None:
+        raise InvalidInputError(
+            f"The first line of {table_name!r}, {text.partition(chr(10))[0][:100]!r}, names no column for the"
+            f" image ({', '.join(IMAGE_COLUMNS)}) or none for the caption ({', '.join(CAPTION_COLUMNS)})."
+        )
+    delimiter, image_column, caption_column = columns
+    captions: dict[str, list[str]] = {}
+    short: list[int] = []  # the lines of rows that cannot be used
+    rows = read_rows(text, table_name, delimiter)
+    next(rows)  # the header
+    for line, row in rows:
+        if len(row) > max(image_column, caption_column) and (name := row[image_column].strip()):
+            captions.setdefault(normpath(name), []).append(row[caption_column])
+        else:
+            short.append(line)
+    if short and not captions:
+        raise InvalidInputError(
+            f"Line {short[0]:,} of {table_name!r} has no image or no caption, and no other line has both."
+        )
+    entries = [Entry((name,), tidy_captions(texts)) for name, texts in captions.items()]
+    return CaptionTable(entries, note_short_rows(short, "image or no caption"))
 
 
 def _text(value: object) -> str:

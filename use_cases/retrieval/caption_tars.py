@@ -18,8 +18,12 @@ from use_cases.retrieval.sources import is_image_name
 from use_cases.tars import Members, open_tar, read_range, sample_and_kind
 
 
-def read_tar(path: Path) -> list[CaptionedImage]:
+def read_tar(path: Path, prefix: str = "") -> list[CaptionedImage]:
     """Return the images of an archive, also those without captions, in its order.
+
+    Args:
+        path: of the archive.
+        prefix: put before the images' names, so that those of several archives differ.
 
     Raises:
         InvalidInputError: when it is no uncompressed tar archive, is damaged, or has members that no such
@@ -32,7 +36,7 @@ def read_tar(path: Path) -> list[CaptionedImage]:
             sample, kind = sample_and_kind(member)
             if member.isreg() and sample:
                 samples.setdefault(sample, {}).setdefault(f".{kind}", member)
-        found = [_read_sample(path, archive, members) for members in samples.values()]
+        found = [_read_sample(path, archive, members, prefix) for members in samples.values()]
     return [image for image in found if image is not None]
 
 
@@ -48,14 +52,16 @@ def _check(member: tarfile.TarInfo, tar_name: str) -> None:
         )
 
 
-def _read_sample(path: Path, archive: tarfile.TarFile, members: Members) -> CaptionedImage | None:
+def _read_sample(
+    path: Path, archive: tarfile.TarFile, members: Members, prefix: str
+) -> CaptionedImage | None:
     image = next(
         (members[kind] for kind in members if is_image_name(f"key{kind}") and "." not in kind[1:]), None
     )
     if image is None:
         return None
     read = partial(read_range, path, image.offset_data, image.size)
-    return CaptionedImage(printable(image.name), read, _captions(path, archive, members))
+    return CaptionedImage(prefix + printable(image.name), read, _captions(path, archive, members))
 
 
 def _captions(path: Path, archive: tarfile.TarFile, members: Members) -> tuple[str, ...]:

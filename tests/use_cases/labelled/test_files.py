@@ -48,6 +48,8 @@ def test_a_folder_of_class_folders(tmp_path):
     write(tmp_path / "red" / "deep" / "b.jpg", png())
     write(tmp_path / "dark_blue" / "c.png", png())
     write(tmp_path / "empty" / "notes.txt")
+    write(tmp_path / "red" / ".thumbnails" / "a.png", png())
+    write(tmp_path / "red" / "deep" / ".git" / "x" / "a.png", png())
     write(tmp_path / "stray.png", png())
     (tmp_path / "red" / "nowhere.png").symlink_to(tmp_path / "nowhere")
     dataset = open_labelled(str(tmp_path))
@@ -84,9 +86,24 @@ def test_class_folders_may_have_names_in_a_file(tmp_path):
     with pytest.raises(InvalidInputError, match=r"3 class folders and 2 class names"):
         open_labelled(str(tmp_path))
     assert open_labelled(str(tmp_path), class_names=names).labels == ("one", "two", "three")
-    write(names, "one\none\n")
-    with pytest.raises(InvalidInputError, match="a label a line, each once"):
-        open_labelled(str(tmp_path), class_names=names)
+    for text in ("", "one\n\nthree\n"):
+        write(names, text)
+        with pytest.raises(InvalidInputError, match="a label a line, and no empty line"):
+            open_labelled(str(tmp_path), class_names=names)
+
+
+def test_class_names_may_come_twice_as_imagenet_s_do_and_that_is_said(tmp_path):
+    for name in ("n01", "n02", "n03"):
+        write(tmp_path / "folders" / name / "a.png", png())
+    names = write(tmp_path / "classnames.txt", "missile\nsunglasses\n missile\n")
+    members = {"0__jpg": png(), "0__cls": "0", "1__jpg": png(), "1__cls": "1", "2__jpg": png(), "2__cls": "2"}
+    tar = write_tar(tmp_path / "t.tar", **members)
+    for dataset in (open_labelled(str(tmp_path / "folders"), class_names=names), open_labelled(str(tar))):
+        assert dataset.labels == ("missile", "sunglasses")
+        assert [image.labels for image in dataset.images] == [("missile",), ("sunglasses",), ("missile",)]
+        assert dataset.notes == (
+            "Names that read the same are one label: 'missile' and 'missile' as 'missile'.",
+        )
 
 
 @pytest.mark.parametrize("separator", [",", "\t", ";"])
@@ -106,6 +123,36 @@ def test_a_table_with_several_labels(tmp_path, separator):
     of_folder = open_labelled(str(tmp_path))  # it has one table
     assert labels_of(of_folder) == labels_of(dataset)
     assert of_folder.name == tmp_path.name
+
+
+def test_rows_of_a_table_that_are_blank_or_too_short_are_left_out(tmp_path):
+    for name in ("a.png", "b.png"):
+        write(tmp_path / name, png())
+    table = write(tmp_path / "t.csv", "image,label\na.png,cat\n   \na.png\nb.png,dog\nb.png\n , \n,\n")
+    dataset = open_labelled(str(table))
+    assert labels_of(dataset) == {"a.png": ("cat",), "b.png": ("dog",)}
+    assert dataset.left_out == {}
+    assert dataset.notes == (
+        "2 rows with no column for the image or the label left out, the first on line 4.",
+    )
+
+
+def test_labels_whose_images_are_missing_compete_all_the_same(tmp_path):
+    for name in ("a.png", "b.png"):
+        write(tmp_path / name, png())
+    table = write(tmp_path / "t.csv", "image,label\na.png,dog\nb.png,cat\nc.png,cow\n")
+    dataset = open_labelled(str(table))
+    assert dataset.labels == ("cat", "cow", "dog")
+    assert dataset.left_out == {"c.png": "There is no such file."}
+
+
+def test_an_image_that_is_missing_is_not_taken_from_the_dataset_beside(tmp_path):
+    write(tmp_path / "pets" / "images" / "2.png", png())
+    write(tmp_path / "birds" / "1.png", png("blue"))
+    table = write(tmp_path / "pets" / "t.csv", "image,label\n1.png,cat\n2.png,dog\n")
+    dataset = open_labelled(str(table))
+    assert labels_of(dataset) == {"2.png": ("dog",)}
+    assert dataset.left_out == {"1.png": "There is no such file."}
 
 
 def test_a_table_s_images_may_lie_elsewhere(tmp_path):
@@ -175,6 +222,22 @@ def test_a_tar_archive_with_labels_as_text(tmp_path):
     assert dataset.left_out == {"d.jpg": "'d.json' is not JSON.", "f.jpg": "It has no label."}
 
 
+def test_json_may_have_numbers_in_a_list_or_no_label_beside_labels(tmp_path):
+    facts = [{"labels": [0, 2]}, {"label": None, "labels": ["green"]}, {"label": 1}, {"labels": [True, -1]}]
+    facts += [{"labels": [0, 7]}, {"labels": ["red|green", 2]}]
+    members = {f"{number}__jpg": png() for number in range(len(facts))}
+    members |= {f"{number}__json": json.dumps(each) for number, each in enumerate(facts)}
+    write(tmp_path / "classnames.txt", "red\ngreen\nblue\n")
+    dataset = open_labelled(str(write_tar(tmp_path / "s.tar", **members)))
+    assert labels_of(dataset) == {
+        "0.jpg": ("red", "blue"), "1.jpg": ("green",), "2.jpg": ("green",), "5.jpg": ("red|green", "blue"),
+    }  # fmt: skip
+    assert dataset.left_out == {
+        "3.jpg": "It has no label.",
+        "4.jpg": "Its class is 7, and there are 3 class names.",
+    }
+
+
 def test_shards_may_use_the_same_names(tmp_path):
     write_tar(tmp_path / "0.tar", a__png=png(), a__txt="cat")
     write_tar(tmp_path / "1.tar", a__png=png("blue"), a__txt="dog")
@@ -229,7 +292,9 @@ def test_a_folder_that_cannot_be_used_is_one_sentence(tmp_path, names, sentence)
     [
         ("", "names no column for the image"),
         ("image,caption\na.png,b\n", "or none for the labels"),
-        ("image,label\na.png\n", r"Line 2 of 't\.csv' has 1 of the columns"),
+        ("image,label\na.png\n", r"Line 2 of 't\.csv' has no column for the image or none for the label"),
+        ('image,label\na.png,"cat\nb.png,dog\n', "no table that can be read: the row that begins on line 2 "),
+        ('image,label\na.png,"cat\nb.png,dog"\n', "begins on line 2 of 't.csv' has a quoted text of several"),
         ("image,label\n", "has no images"),
         ("image,label\na.png,\n", "has no image with a label; 1 image cannot be used, the first, 'a.png'"),
         ("image,label\na.png,cat\n", "has one label only"),

@@ -1,6 +1,7 @@
 """Datasets of captions: every kind is read, and what cannot be used is refused in one sentence."""
 
 import json
+import os
 
 import pytest
 
@@ -109,7 +110,8 @@ def test_karpathy_s_split_is_chosen(pictures, tmp_path):
         ("t.csv", 'image,caption\na.jpg,"a dog, ""Rex"""\nb.png,cat\na.jpg,second\n'),
         ("t.csv", '\ufefftitle;id;filepath\r\n"a dog, ""Rex""";1;./a.jpg\r\ncat;2;b.png\r\nsecond;;a.jpg\n'),
         ("t.tsv", 'Filename\tText\na.jpg\t"a dog, ""Rex"""\nb.png\tcat\n\na.jpg\tsecond\n'),
-        ("t.csv", 'image_name| number| comment\na.jpg| 0| "a dog, ""Rex"""\nb.png|0|cat\na.jpg|1|second\n'),
+        ("t.csv", 'image_name| number| comment\na.jpg| 0| a dog, "Rex"\nb.png|0|cat\na.jpg|1|second\n'),
+        ("t.csv", 'image,caption\n,\na.jpg,"a dog, ""Rex"""\n \nb.png,cat\n , \na.jpg,second\n,\n'),
         ("t.txt", 'image,caption\na.jpg,"a dog, ""Rex"""\nb.png,cat\na.jpg,second\nc.jpg, \n'),
     ],
 )  # fmt: skip
@@ -117,6 +119,88 @@ def test_tables_have_several_rows_an_image(pictures, tmp_path, name, text):
     (tmp_path / name).write_text(text, "utf-8", newline="")
     dataset = open_captions(str(tmp_path / name))
     assert captions_of(dataset) == {"a.jpg": ('a dog, "Rex"', "second"), "b.png": ("cat",)}
+
+
+def test_a_quoted_caption_may_have_a_line_break(pictures, tmp_path):
+    (tmp_path / "t.csv").write_text('image,caption\na.jpg,"a dog, Rex,\nof ours"\nb.png,a cat\n')
+    dataset = open_captions(str(tmp_path / "t.csv"))
+    assert captions_of(dataset) == {"a.jpg": ("a dog, Rex,\nof ours",), "b.png": ("a cat",)}
+
+
+def test_a_table_as_flickr30k_has_it_is_read(pictures, tmp_path):
+    (tmp_path / "results.csv").write_text(
+        "image_name| comment_number| comment\n"
+        'a.jpg| 0| " a sign\n'
+        "a.jpg| 4   A dog runs across the grass .\n"  # its one line without a delimiter
+        'b.png| 0| Two "cats" .\n'
+    )
+    dataset = open_captions(str(tmp_path / "results.csv"))
+    assert captions_of(dataset) == {"a.jpg": ('" a sign',), "b.png": ('Two "cats" .',)}
+    assert dataset.notes == ("1 row with no image or no caption left out, the first on line 3.",)
+
+
+def test_rows_without_an_image_or_a_caption_are_left_out_with_a_note(pictures, tmp_path):
+    (tmp_path / "t.csv").write_text('image,caption\nb.png,"a\nb"\na.jpg\n,x\na.jpg,y\n')
+    dataset = open_captions(str(tmp_path / "t.csv"), limit=1)
+    assert captions_of(dataset) == {"b.png": ("a\nb",)}
+    assert dataset.notes == (
+        "2 rows with no image or no caption left out, the first on line 4.",
+        "The first 1 of 2 images; fewer images are easier to tell apart.",
+    )
+
+
+def place(*paths):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"an image")
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+def test_a_missing_image_is_not_taken_from_the_dataset_beside(tmp_path, limit):
+    place(tmp_path / "pets" / "images" / "2.jpg", tmp_path / "birds" / "1.jpg")
+    table = tmp_path / "pets" / "t.csv"
+    table.write_text("image,caption\n1.jpg,x\n2.jpg,y\n")
+    with pytest.raises(InvalidInputError, match=r"of which 1 cannot be found, '1.jpg' first"):
+        open_captions(str(table), limit=limit)
+
+
+@pytest.mark.parametrize("names", [("1.jpg", "2.jpg"), ("2.jpg", "1.jpg")])
+def test_an_image_is_taken_from_the_first_folder_whatever_the_order_of_rows(tmp_path, names):
+    place(*(tmp_path / name for name in ("one/1.jpg", "two/1.jpg", "two/2.jpg")))
+    (tmp_path / "t.csv").write_text("image,caption\n" + "".join(f"{name},x\n" for name in names))
+    dataset = open_captions(str(tmp_path / "t.csv"))
+    assert {image.name: image.source.relative_to(tmp_path).as_posix() for image in dataset.images} == {
+        "1.jpg": "one/1.jpg",
+        "2.jpg": "two/2.jpg",
+    }
+
+
+def test_a_folder_is_listed_once_however_many_images_there_are(tmp_path, monkeypatch):
+    names = [f"{number}.jpg" for number in range(20)]
+    place(*(tmp_path / "z" / name for name in names), *(tmp_path / f"{each}" / "x" for each in range(5)))
+    (tmp_path / "t.csv").write_text("image,caption\n" + "".join(f"{name},x\n" for name in names))
+    listed, asked = [], []
+    listdir, isfile = os.listdir, os.path.isfile
+    monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or listdir(path))
+    monkeypatch.setattr(os.path, "isfile", lambda path: asked.append(path) or isfile(path))
+    assert len(open_captions(str(tmp_path / "t.csv")).images) == 20
+    assert len(listed) == len(set(listed)) == 7  # the table's folder and the six in it
+    assert len(asked) == 20 + 1  # one more to choose the folders
+
+
+def test_names_that_no_folder_can_have_are_not_found(pictures, tmp_path):
+    images = [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "\ud83d\0/" + "b" * 5000 + "/c.jpg"}]
+    annotations = [{"image_id": 1, "caption": "a"}, {"image_id": 2, "caption": "b"}]
+    (tmp_path / "t.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    with pytest.raises(InvalidInputError, match="2 images, of which 1 cannot be found"):
+        open_captions(str(tmp_path / "t.json"))
+
+
+def test_images_in_hidden_folders_are_none_of_the_dataset(tmp_path):
+    dataset = tmp_path / ".cache" / "dataset"  # where a dataset itself lies does not matter
+    for path in (dataset / "a" / "1.jpg", dataset / "a" / ".thumbnails" / "1.jpg", dataset / ".b" / "2.jpg"):
+        place(path, path.with_suffix(".txt"))
+    assert captions_of(open_captions(str(dataset))) == {"a/1.jpg": ("an image",)}
 
 
 def test_a_folder_may_have_text_files_beside_its_images(pictures, tmp_path):
@@ -160,7 +244,16 @@ def test_what_only_a_table_takes_is_refused_elsewhere(tmp_path, pictures, extra)
         ("t.csv", "image,caption\n", "has no captions"),
         ("t.csv", "image,caption\na.jpg\n", "Line 2 of 't.csv' has no image or no caption"),
         ("t.csv", "image,caption\n,x\n", "Line 2 of 't.csv' has no image or no caption"),
-        ("t.csv", "image,caption\na.jpg," + "x" * 1_000_001, "no table that can be read"),
+        ("t.csv", "image,caption\na.jpg\n,\n,x\n", "Line 2 of 't.csv' has no image or no caption"),
+        ("t.csv", "image,caption\na.jpg," + "x" * 1_000_001, "no table that can be read: .* on line 2 "),
+        ("t.csv", 'image,caption\na.jpg,"a dog\nb.png,a cat\n', "no table that can be read: .* on line 2 "),
+        ("t.csv", 'image,caption\nb.png,x\na.jpg,"a" dog\n', "no table that can be read: .* on line 3 "),
+        (
+            "t.csv",
+            'image,caption\na.jpg,x\na.jpg,"a dog\nb.png,a cat\nc.jpg,a bird"\n',
+            "begins on line 3 of 't.csv' has a quoted text of several lines with ',' after the first",
+        ),
+        ("t.tsv", 'image\tcaption\na.jpg\t"a dog\rb.png\ta cat"\n', r"line 2 of 't.tsv' .* with '\\t' after"),
         ("t.csv", "image,caption\na.jpg,x\nnone.jpg,y\n", "2 images, of which 1 cannot be found, 'none.jpg'"),
         ("t.csv", f"image,caption\n{'a' * 5000}.jpg,x\n", "of which 1 cannot be found"),
         ("t.xlsx", "", "none of the known kinds"),

@@ -29,6 +29,19 @@ async def test_a_tar_archive_is_read_where_it_lies(tmp_path, red_image):
     assert len(open_captions(str(tmp_path)).images) == 2  # a folder of shards
 
 
+def test_a_folder_of_archives_has_those_that_are_not_hidden(tmp_path):
+    write_tar(tmp_path / "A.TAR", [("0.jpg", b"x"), ("0.txt", b"a dog")])
+    (tmp_path / "._A.TAR").write_bytes(b"apple")
+    (tmp_path / "._b.tar").write_bytes(b"apple")
+    assert captions_of(open_captions(str(tmp_path))) == {"0.jpg": ("a dog",)}
+
+
+def test_shards_may_use_the_same_names(tmp_path):
+    write_tar(tmp_path / "0.tar", [("0.jpg", b"x"), ("0.txt", b"a dog")])
+    write_tar(tmp_path / "1.tar", [("0.jpg", b"y"), ("0.txt", b"a cat")])
+    assert captions_of(open_captions(str(tmp_path))) == {"0.tar/0.jpg": ("a dog",), "1.tar/0.jpg": ("a cat",)}
+
+
 def test_texts_and_json_may_begin_as_windows_writes_them(tmp_path):
     members = [
         ("0.jpg", b"x"),

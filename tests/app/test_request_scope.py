@@ -63,7 +63,7 @@ async def test_the_client_may_ask_for_less_time_but_not_for_more():
         assert (await http.get("/v1/x", headers={"X-Request-Timeout": "999"})).status_code == 504
 
 
-@pytest.mark.parametrize("given", ["1", "2.5", "10.", "0.001", "007"])
+@pytest.mark.parametrize("given", ["1", "2.5", "10.", "0.900", "007"])
 async def test_a_number_of_seconds_is_taken(given):
     async with client(RequestScope(ECHO, 5)) as http:
         assert (await http.get("/v1/x", headers={"X-Request-Timeout": given})).status_code == 200

@@ -7,10 +7,8 @@ of 512 dimensions that is built in half a minute where a graph (HNSW) took 19, a
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
-import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -20,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import Embeddings, normalize
+from use_cases.retrieval.fetching import fetch, fetch_by_index
 from use_cases.retrieval.records import EMBEDDING, to_matrix
 
 if TYPE_CHECKING:
@@ -96,14 +95,6 @@ def nearest_rows(table: Table, query: NDArray[np.float32] | Embeddings) -> Async
     return search.distance_type("cosine").select(["_distance"]).with_row_id()
 
 
-def fetch(search: AsyncVectorQuery) -> pa.Table:
-    """Return the rows that a search finds; for worker threads.
-
-    The database's synchronous search hands each of its steps to another thread: that took 2 of 10 ms.
-    """
-    return _of_thread.own.loop.run_until_complete(search.to_arrow())
-
-
 def read_settings(table: Table) -> AnnSettings | None:
     """Return how to search a table; None when it has no ANN index."""
     kept = (table.schema.field(EMBEDDING).metadata or {}).get(_METADATA.encode())
@@ -163,11 +154,13 @@ class _Trial:
 
     def __init__(self, table: Table, queries: Embeddings) -> None:
         self._table, self._queries = table, queries
-        self._exact = [_rows(nearest_rows(table, query).bypass_vector_index()) for query in queries]
+        searches = [nearest_rows(table, query).bypass_vector_index() for query in queries]
+        self._exact = [_rows(fetch(search.limit(_NEAREST))) for search in searches]
 
     def recall(self, settings: AnnSettings) -> float:
         """Return the mean share that is found."""
-        found = [_rows(settings.apply(nearest_rows(self._table, query), _NEAREST)) for query in self._queries]
+        searches = [settings.apply(nearest_rows(self._table, query), _NEAREST) for query in self._queries]
+        found = [_rows(fetch_by_index(search.limit(_NEAREST))) for search in searches]
         return float(np.mean([len(a & b) / len(a) for a, b in zip(self._exact, found, strict=True)]))
 
     def tuned(self, settings: AnnSettings) -> AnnSettings:
@@ -197,23 +190,5 @@ def between(some: Embeddings, others: Embeddings) -> Embeddings:
     return normalize(some + others)
 
 
-def _rows(search: AsyncVectorQuery) -> set[int]:
-    return set(fetch(search.limit(_NEAREST))["_rowid"].to_pylist())
-
-
-class _Loop:
-    """An event loop that is closed with the thread that it belongs to."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-
-    def __del__(self) -> None:
-        self.loop.close()
-
-
-class _OfThread(threading.local):
-    def __init__(self) -> None:
-        self.own = _Loop()  # for each thread that asks for one
-
-
-_of_thread = _OfThread()
+def _rows(found: pa.Table) -> set[int]:
+    return set(found["_rowid"].to_pylist())

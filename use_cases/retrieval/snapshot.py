@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import Embeddings
-from use_cases.retrieval.ann import AnnSettings, fetch, nearest_rows
+from use_cases.retrieval.ann import AnnSettings, nearest_rows
+from use_cases.retrieval.fetching import fetch, fetch_by_index
 from use_cases.retrieval.filters import ImageFilter, quoted
 from use_cases.retrieval.records import EMBEDDING, FACTS, ImageRecord, from_arrow, to_matrix
 from use_cases.retrieval.storage import table_errors
@@ -191,13 +192,13 @@ class Snapshot:
             if condition:
                 search = search.where(condition)
             if effort == "exact" or self.ann is None:
-                search = search.bypass_vector_index()
+                found = fetch(search.bypass_vector_index())
             else:
                 ways = {"image": self.ann.apply_to_image, "quick": self.ann.apply_quick}
                 search = ways.get(effort, self.ann.apply)(search, count)
                 if condition:
                     search = self.ann.look_further(search)
-            found = fetch(search)
+                found = fetch_by_index(search)
         of_query = found["query_index"].to_numpy() if several else np.zeros(len(found), int)
         return [_neighbours(found.take(np.flatnonzero(of_query == n))) for n in range(len(queries))]
 

@@ -27,6 +27,7 @@ PACKAGES = (
 )  # fmt: skip
 HASH_DIGITS = 8  # hexadecimal, that tell things of the same name apart
 _PROJECT_DIR = Path(__file__).parent.parent
+_TOO_DEEP = "its lists and objects are nested too deeply"
 _MAX_PROBLEM = 200  # characters; a problem quotes the value, which may be a whole record
 _MAX_PROBLEMS = 5  # that are told; a record of another kind has one in every row
 
@@ -117,12 +118,10 @@ def validate_record(record: Mapping[str, Any]) -> None:
     Raises:
         InvalidRecordError: with every problem in one sentence.
     """
-    # Both conversions lose what Python alone knows: a tuple is an array, an infinity is no number.
     try:
-        document = json.loads(json.dumps(record, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise InvalidRecordError(f"The record cannot be used: it is not JSON ({error}).") from None
-    problems = _problems(document)
+        problems = _problems(_as_json(record))
+    except RecursionError:
+        raise InvalidRecordError(f"The record cannot be used: {_TOO_DEEP}.") from None
     if problems:
         more = [f"and {len(problems) - _MAX_PROBLEMS} more"] if len(problems) > _MAX_PROBLEMS else []
         told = "; ".join(problems[:_MAX_PROBLEMS] + more)
@@ -154,6 +153,8 @@ def read_record(path: Path) -> dict[str, Any]:
         record: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise InvalidRecordError(f"{path.name} is not JSON ({error}).") from None
+    except RecursionError:
+        raise InvalidRecordError(f"{path.name} cannot be used: {_TOO_DEEP}.") from None
     try:
         validate_record(record)
     except InvalidRecordError as error:
@@ -176,6 +177,14 @@ def record_name(record: Mapping[str, Any]) -> str:
         for short, package in (("torch", "torch"), ("ort", "onnxruntime"))
     )
     return f"{record['kind']}-{slug}-{machine['cores']:g}c-{record['threads']}t-{packages}-{stamp}.json"
+
+
+def _as_json(record: Mapping[str, Any]) -> Any:
+    """Return a record without what Python alone knows: a tuple is an array, an infinity is no number."""
+    try:
+        return json.loads(json.dumps(record, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise InvalidRecordError(f"The record cannot be used: it is not JSON ({error}).") from None
 
 
 def _problems(document: Any) -> list[str]:

@@ -21,13 +21,14 @@ from pathlib import Path
 
 from app.cli.build import main as build_engines
 from app.cli.errors import run_command
-from app.cli.gate_stages import MODEL, PARTS, measure_stages
+from app.cli.gate_stages import DEPEND_ON, MODEL, PARTS, measure_stages
 from app.settings import Settings
 from engines.errors import InvalidInputError
 from use_cases.gate.budget import (
     Judged,
     Limit,
     Quantity,
+    check_writable,
     difference,
     judge,
     limit_of,
@@ -79,14 +80,18 @@ def _run(args: argparse.Namespace) -> int:
     limits = read_budget(args.budget)
     if not limits and not args.update:
         raise InvalidInputError(f"There is no budget {args.budget.name}; write one with --update.")
+    if args.update:
+        check_writable(args.budget)
     for engine in _names(args.engines):
         if code := build_engines([MODEL, "--engine", engine]):
             return code
     quantities, whole_s = _measure(args)
-    is_whole = (args.parts, args.engines) == (_ALL_PARTS, _ALL_ENGINES)
+    altered = _altered_parts(args)
+    if incomparable := _incomparable(altered):
+        print(f"Not compared, for what they depend on was left out: {', '.join(incomparable)}.\n")
     if args.update:
-        return _update(args.budget, limits, quantities, keep=not is_whole)
-    if not is_whole:  # what was left out on purpose is not missing
+        return _update(args.budget, limits, quantities, keep=bool(altered))
+    if altered:  # what was left out on purpose is not missing
         limits = {name: limit for name, limit in limits.items() if name in {each.name for each in quantities}}
     judged = judge(quantities, limits)
     if whole_s > sla_s or any(each.verdict == "over" for each in judged):
@@ -120,13 +125,27 @@ def _row(judged: Judged) -> tuple[str, str, str, str, str]:
     return judged.name, measured, ms, allowed, remark
 
 
+def _altered_parts(args: argparse.Namespace) -> set[str]:
+    """Return which parts are not as in the whole gate."""
+    left_out = set(PARTS) - set(_names(args.parts))
+    return left_out | ({"engines"} if set(_names(args.engines)) != set(_names(_ALL_ENGINES)) else set())
+
+
+def _incomparable(altered: set[str]) -> list[str]:
+    """Return the quantities that are others than in the whole gate where these parts are."""
+    return [name for name, parts in DEPEND_ON.items() if altered.intersection(parts)]
+
+
 def _measure(args: argparse.Namespace) -> tuple[list[Quantity], float]:
+    """Return what can be compared with the whole gate's budget, and the seconds that measuring took."""
     parts = _names(args.parts)
     if unknown := set(parts) - set(PARTS):
         raise InvalidInputError(f"There is no part {min(unknown)!r}; there are {', '.join(PARTS)}.")
     start_s = time.perf_counter()
     quantities = measure_stages(parts, Settings().cache_dir, _names(args.engines), args.script)
-    return quantities, time.perf_counter() - start_s
+    whole_s = time.perf_counter() - start_s
+    incomparable = _incomparable(_altered_parts(args))
+    return [quantity for quantity in quantities if quantity.name not in incomparable], whole_s
 
 
 def _better(first: Sequence[Quantity], second: Sequence[Quantity]) -> list[Quantity]:

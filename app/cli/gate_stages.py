@@ -9,10 +9,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -32,6 +33,15 @@ _HEAVY = ("torch", "torchvision", "transformers", "bitsandbytes", "accelerate", 
 MODEL = "siglit-mini"  # that is asked on each engine
 _LABELS = ["a cat", "a dog", "a house", "a boat", "a tree"]
 PARTS = ("import", "rest", "client", "engines")
+# What these are depends on the parts that came before them, which have to be as in the whole gate: an import
+# leaves the app's files in memory, requests leave theirs in the server's memory and for its end.
+DEPEND_ON: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "start until ready": ("import",),
+        "peak RSS of the server": ("rest", "client"),
+        "stop": ("rest", "client", "engines"),
+    }
+)
 _IMPORTS = 3
 _REQUESTS = 9
 _INDEXED = 8  # images
@@ -111,6 +121,9 @@ def measure_stages(
             _wait_until_ready(server)
         if "rest" in parts:
             _measure_rest(watch, server)
+        elif "client" in parts:  # which searches what the REST part would have indexed
+            with httpx.Client(base_url=server.address, timeout=_WAIT_S) as api:
+                _fill_gallery(api)
         if "client" in parts:
             _measure_client(watch, server, Path(folder))
         watch.size("peak RSS of the server", _peak_rss(server))

@@ -83,6 +83,98 @@ def test_a_damaged_record_ends_with_code_2_and_one_sentence(results, capsys, dam
     assert not (results / "README.md").exists()
 
 
+def without_a_size(text):
+    record = json.loads(text)
+    record["settings"]["num_images"] = "x"
+    return json.dumps(record)
+
+
+def nested(text):
+    return "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "damage"), [("zero-shot", without_a_size), ("retrieval", without_a_size), ("towers", nested)]
+)
+@pytest.mark.parametrize("arguments", [[], ["--check"]])
+def test_a_record_without_a_title_or_end_is_named(results, capsys, kind, damage, arguments):
+    path = next(path for path in record_paths(results) if path.name.startswith(kind))
+    path.write_text(damage(path.read_text("utf-8")))
+    assert run(results, *arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {path.name}")
+    assert error.count("\n") == 1
+
+
+def keep_comparisons(path):
+    record = json.loads(path.read_text("utf-8"))
+    record["results"] = [row for row in record["results"] if row["measurement"] != "load"]
+    path.write_text(json.dumps(record))
+
+
+def test_a_load_record_of_comparisons_alone_takes_no_whole_one_s_place(results, capsys):
+    assert run(results) == 0
+    path = max(path for path in record_paths(results) if path.name.startswith("load"))
+    copy = results / f"{path.stem}-newer.json"
+    copy.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"created_utc": "2099-01-01T00:00:00Z"}))
+    keep_comparisons(copy)
+    assert run(results) == 0
+    assert copy.stem not in (results.parent / "README.md").read_text("utf-8")
+
+
+def test_load_records_of_comparisons_alone_are_one_sentence(results, capsys):
+    for path in record_paths(results):
+        if path.name.startswith("load"):
+            keep_comparisons(path)
+    assert run(results, "--check") == 2
+    assert capsys.readouterr().err == "error: No record of kind 'load' has what README.md shows.\n"
+
+
+def test_a_record_that_only_the_readme_cannot_show_is_one_sentence(results, capsys):
+    for path in record_paths(results):
+        if path.name.startswith("load"):
+            path.write_text(path.read_text("utf-8").replace('"shed": 0', '"shed": "none"'))
+    assert run(results, "--check") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: A record that README.md shows lacks what is shown of it (ValueError")
+    assert error.count("\n") == 1
+
+
+def test_a_readme_that_is_no_utf_8_is_one_sentence(results, capsys):
+    readme = results.parent / "README.md"
+    readme.write_bytes(b"\xff" + readme.read_bytes())
+    assert run(results, "--check") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: README.md is no UTF-8 text (")
+    assert error.count("\n") == 1
+
+
+def test_a_page_that_is_no_utf_8_is_out_of_date(results, capsys):
+    assert run(results) == 0
+    page = record_paths(results)[0].with_suffix(".md")
+    before = page.read_bytes()
+    page.write_bytes(b"\xff" + before)
+    capsys.readouterr()
+    assert run(results, "--check") == 1
+    assert f"{page.name} from the records" in capsys.readouterr().out
+    assert run(results) == 0
+    assert page.read_bytes() == before
+
+
+def test_the_page_of_a_removed_record_is_out_of_date_and_goes(results, capsys):
+    assert run(results) == 0
+    gone, notes = results / "towers-gone.md", results / "towers-notes.md"
+    gone.write_bytes(record_paths(results)[-2].with_suffix(".md").read_bytes())
+    notes.write_text("# Towers, by hand\n")
+    capsys.readouterr()
+    assert run(results, "--check") == 1
+    assert capsys.readouterr().out == "towers-gone.md belongs to no record.\n"
+    assert run(results) == 0
+    assert capsys.readouterr().out == "towers-gone.md\n"
+    assert (gone.exists(), notes.exists(), (results / "README.md").exists()) == (False, True, True)
+    assert run(results, "--check") == 0
+
+
 def only_zeros(text):
     record = json.loads(text)
     for row in record["results"]:

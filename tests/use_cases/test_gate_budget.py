@@ -1,11 +1,14 @@
 """The gate's budget: what leaves its band, what has none, and how the file changes."""
 
+import json
+
 import pytest
 
 from engines.errors import InvalidInputError
 from use_cases.gate.budget import (
     Limit,
     Quantity,
+    check_writable,
     difference,
     judge,
     limit_of,
@@ -45,6 +48,57 @@ def test_the_file_keeps_the_limits(tmp_path):
     path.write_text("[]")
     with pytest.raises(InvalidInputError, match=r"budget\.json is no budget"):
         read_budget(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"high": "20"},
+        {"high": float("nan")},
+        {"high": float("inf")},
+        {"high": 10**400},
+        {"high": True},
+        {"low": None},
+        {"low": 21},
+        {"unit": "ms"},
+        {"unit": []},
+        {"more": 1},
+    ],
+)
+def test_a_limit_that_nothing_can_be_compared_with_is_refused(tmp_path, change):
+    path = tmp_path / "budget.json"
+    limit = {"unit": "kernels", "expected": 10, "low": 4, "high": 20}
+    path.write_text(json.dumps({"limits": {"start": limit}}))
+    assert read_budget(path) == {"start": LIMITS["start"]}
+    path.write_text(json.dumps({"limits": {"start": limit | change}}))
+    with pytest.raises(InvalidInputError, match=r"budget\.json is no budget"):
+        read_budget(path)
+
+
+def test_a_file_that_is_nested_too_deeply_is_no_budget(tmp_path):
+    path = tmp_path / "budget.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(InvalidInputError, match=r"budget\.json is no budget"):
+        read_budget(path)
+
+
+def test_a_place_that_cannot_be_used_is_one_sentence(tmp_path):
+    with pytest.raises(InvalidInputError, match=r"cannot be read \(Is a directory\)"):
+        read_budget(tmp_path)
+    for write in (check_writable, lambda path: write_budget(path, LIMITS)):
+        with pytest.raises(InvalidInputError, match=r"cannot be written \(Is a directory\)"):
+            write(tmp_path)
+        with pytest.raises(InvalidInputError, match=r"b\.json cannot be written \(No such file"):
+            write(tmp_path / "missing" / "b.json")
+
+
+def test_looking_whether_a_budget_can_be_written_changes_nothing(tmp_path):
+    path = tmp_path / "budget.json"
+    check_writable(path)
+    assert not path.exists()
+    write_budget(path, LIMITS)
+    check_writable(path)
+    assert read_budget(path) == LIMITS
 
 
 def test_the_band_is_around_what_was_measured():

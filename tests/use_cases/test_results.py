@@ -105,6 +105,25 @@ def test_a_file_that_is_no_json_is_refused(tmp_path):
         read_record(tmp_path / "record.json")
 
 
+def deep(levels):
+    return "[" * levels + "]" * levels
+
+
+@pytest.mark.parametrize("levels", [980, 100_000])  # the one is read, but not checked
+def test_a_file_that_is_nested_too_deeply_is_refused(tmp_path, levels):
+    (tmp_path / "record.json").write_text(deep(levels))
+    with pytest.raises(InvalidRecordError, match=r"record\.json"):
+        read_record(tmp_path / "record.json")
+
+
+def test_a_record_that_is_nested_too_deeply_is_not_written(record, tmp_path):
+    value = []
+    for _ in range(100_000):
+        value = [value]
+    with pytest.raises(InvalidRecordError, match="nested too deeply"):
+        write_record(record | {"settings": {"value": value}}, tmp_path)
+
+
 def test_the_file_of_a_damaged_record_is_named(record, tmp_path):
     (tmp_path / "towers.json").write_text(json.dumps(record | {"seed": None}))
     with pytest.raises(InvalidRecordError, match=r"towers.json: .*seed: None is not of type 'integer'"):

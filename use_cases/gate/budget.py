@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from engines.errors import InvalidInputError
 
@@ -17,6 +19,7 @@ Verdict: TypeAlias = Literal["ok", "over", "under", "new", "gone"]
 _HIGH: Mapping[Unit, float] = {"kernels": 2.0, "MB": 1.25}
 _LOW: Mapping[Unit, float] = {"kernels": 0.4, "MB": 0.6}
 _DIGITS = 4
+_LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +61,42 @@ def read_budget(path: Path) -> dict[str, Limit]:
     """Return the limits by name; none when there is no file.
 
     Raises:
-        InvalidInputError: when the file is no budget.
+        InvalidInputError: when the file cannot be read or is no budget.
     """
-    if not path.exists():
-        return {}
     try:
         content = json.loads(path.read_text("utf-8"))
-        return {name: Limit(**limit) for name, limit in content["limits"].items()}
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return {name: _limit(**limit) for name, limit in content["limits"].items()}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read ({error.strerror}).") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise InvalidInputError(
             f"{path.name} is no budget; remove it and write it anew with --update."
         ) from None
 
 
+def check_writable(path: Path) -> None:
+    """Check that a budget can be written here, before much time is spent on measuring it.
+
+    Raises:
+        InvalidInputError: when it cannot.
+    """
+    try:
+        if path.exists():
+            path.open("ab").close()
+        else:  # nothing is left behind where the measuring fails
+            tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise _not_written(path, error) from None
+
+
 def write_budget(path: Path, limits: Mapping[str, Limit]) -> None:
-    """Write the limits, sorted by name, with what they mean."""
+    """Write the limits, sorted by name, with what they mean.
+
+    Raises:
+        InvalidInputError: when the file cannot be written.
+    """
     content = {
         "about": "What python -m app.cli.gate allows; written by it with --update. A time is divided by that"
         " of a reference kernel measured in the same run; memory and files are in 10**6 bytes.",
@@ -81,7 +105,10 @@ def write_budget(path: Path, limits: Mapping[str, Limit]) -> None:
             for name, each in sorted(limits.items())
         },
     }
-    path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    try:
+        path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    except OSError as error:
+        raise _not_written(path, error) from None
 
 
 def limit_of(quantity: Quantity) -> Limit:
@@ -106,6 +133,23 @@ def difference(before: dict[str, Limit], after: dict[str, Limit]) -> list[str]:
         if old != new:
             lines.append(f"{name}: {_text(old)} -> {_text(new)}")
     return lines
+
+
+def _limit(unit: Any, expected: Any, low: Any, high: Any) -> Limit:
+    """Return a limit of a file, in which anything may stand: nothing would ever be over a limit of NaN."""
+    if unit not in get_args(Unit):
+        raise ValueError(f"There is no unit {unit!r}.")
+    for bound in (expected, low, high):
+        # JSON's integers have no end; no float is as large as some of them.
+        if isinstance(bound, bool) or not -_LARGEST <= bound <= _LARGEST:
+            raise ValueError(f"{bound!r} is no finite number.")
+    if low > high:
+        raise ValueError(f"{low!r} is above {high!r}.")
+    return Limit(unit, expected, low, high)
+
+
+def _not_written(path: Path, error: OSError) -> InvalidInputError:
+    return InvalidInputError(f"{path} cannot be written ({error.strerror}).")
 
 
 def _judge(name: str, quantity: Quantity | None, limit: Limit | None) -> Judged:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from use_cases.record_tables import render_record
 from use_cases.report.chart import Chart
-from use_cases.report.datasets import name_datasets
-from use_cases.report.kind import Entry
+from use_cases.report.datasets import dataset_identity, name_datasets
+from use_cases.report.kind import Entry, Record
 from use_cases.report.kinds import kind_of
 from use_cases.report.overview import PLOTS, kinds_in_order, overview
 from use_cases.report.page import draw_page
@@ -21,6 +22,8 @@ from use_cases.report.svg import draw_svg
 from use_cases.results import InvalidRecordError, read_record, record_paths
 
 _MAX_DIFFERENCE = 40  # lines that are shown of a file
+# A record's page begins so, see `render_record`; a page that somebody wrote by hand is not the report's.
+_PAGE_TITLE = re.compile(r"# [A-Z][a-z0-9-]*, \d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z\n")
 C = TypeVar("C")
 T = TypeVar("T")
 
@@ -33,17 +36,12 @@ def report_files(results: Path, readme: Path) -> dict[Path, str]:
         readme: the project's README, of which only the blocks between markers change.
 
     Raises:
-        InvalidRecordError: when a record is damaged, README lacks a block, or two charts have one name.
+        InvalidRecordError: when a record is damaged, README is no UTF-8 or lacks a block, or two charts have
+            one name.
         OSError: when a file cannot be read.
     """
     records = {path: read_record(path) for path in record_paths(results)}
-    entries = name_datasets(
-        [
-            Entry(path.stem, record, model)
-            for path, record in records.items()
-            for model in dict.fromkeys(row["model"] for row in record["results"])
-        ]
-    )
+    entries = _entries(records)
     files = {
         path.with_suffix(".md"): _shown(path.name, record, render_record) for path, record in records.items()
     }
@@ -56,13 +54,18 @@ def report_files(results: Path, readme: Path) -> dict[Path, str]:
             raise InvalidRecordError(f"Two charts would be {drawing.name}; one is {chart.title!r}.")
         files[drawing] = _shown(f"The chart {chart.title!r}", chart, draw_svg)
         files[page] = _shown(f"The chart {chart.title!r}", chart, draw_page)
-    files[results / "README.md"] = overview(entries, charts, losses)
-    files[readme] = fill_readme(readme.read_text("utf-8"), entries)
+    files[results / "README.md"] = _shown(
+        "A record of the overview", entries, lambda found: overview(found, charts, losses)
+    )
+    text = _hand_written(readme)
+    files[readme] = _shown(
+        f"A record that {readme.name} shows", entries, lambda found: fill_readme(text, found)
+    )
     return files
 
 
 def write_files(files: Mapping[Path, str], results: Path) -> list[Path]:
-    """Write what changed, remove charts that are no more; return the files that were touched.
+    """Write what changed, remove pages and charts that are no more; return the files that were touched.
 
     Raises:
         OSError: when a file cannot be written.
@@ -99,6 +102,17 @@ def differences(files: Mapping[Path, str], results: Path) -> list[str]:
     return found + [f"{path.name} belongs to no record." for path in _stale(files, results)]
 
 
+def _entries(records: Mapping[Path, Record]) -> list[Entry]:
+    entries = [
+        Entry(path.stem, record, model)
+        for path, record in records.items()
+        for model in dict.fromkeys(row["model"] for row in record["results"])
+    ]
+    for entry in entries:  # one by one, to name the file of one that has no title
+        _shown(f"{entry.stem}.json", entry, dataset_identity)
+    return _shown("A record's dataset", entries, name_datasets)
+
+
 def _kind_charts(name: str, entries: Sequence[Entry]) -> list[Chart]:
     kind = kind_of(name)
     its = [entry for entry in entries if entry.record["kind"] == name]
@@ -109,13 +123,28 @@ def _shown(name: str, content: C, show: Callable[[C], T]) -> T:
     """Return what is shown of a record; the schema lets through what only its tables and charts need."""
     try:
         return show(content)
-    except (LookupError, TypeError, ValueError, ArithmeticError, StopIteration) as error:
+    except InvalidRecordError:  # says more than what follows could
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration) as error:
         raise InvalidRecordError(f"{name} lacks what is shown of it ({error!r}).") from error
 
 
 def _stale(files: Mapping[Path, str], results: Path) -> list[Path]:
-    return [path for path in sorted((results / PLOTS).glob("*")) if path not in files]
+    pages = [path for path in sorted(results.glob("*.md")) if path not in files and _is_record_page(path)]
+    return pages + [path for path in sorted((results / PLOTS).glob("*")) if path not in files]
+
+
+def _is_record_page(path: Path) -> bool:
+    return path.is_file() and bool(_PAGE_TITLE.match(_current(path) or ""))
+
+
+def _hand_written(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRecordError(f"{path.name} is no UTF-8 text ({error}).") from None
 
 
 def _current(path: Path) -> str | None:
-    return path.read_text("utf-8") if path.exists() else None
+    """Return a file as it is; bytes that are no UTF-8 differ from all that the report writes."""
+    return path.read_text("utf-8", "backslashreplace") if path.exists() else None

@@ -72,7 +72,15 @@ def _requests(entries: Sequence[Entry]) -> str:
 
 def _load(entries: Sequence[Entry]) -> str:
     model, engine = _LOAD
-    entry = _newest(entries, "load", lambda each: each.model == model and each.rows[0]["engine"] == engine)
+    entry = _newest(
+        entries,
+        "load",
+        lambda each: (
+            each.model == model
+            and each.rows[0]["engine"] == engine
+            and any(row["measurement"] == "load" for row in each.rows)
+        ),
+    )
     values = _medians(row for row in entry.rows if row["measurement"] != "load")
     lone: Row = next((row["parts"] for row in entry.rows if row["measurement"] == "lone"), {})
     most = max(

@@ -71,13 +71,13 @@ def check_labels(labels: Sequence[str]) -> list[str]:
     """Return the labels stripped, without blanks and repetitions.
 
     Raises:
-        InvalidInputError: when there are none, or more or longer ones than are accepted.
+        InvalidInputError: when there are none, more or longer ones than are accepted, or one is no text.
     """
     unique = list(dict.fromkeys(label.strip() for label in labels if label.strip()))
     if not unique:
         raise InvalidInputError("There are no labels; give at least one, such as 'a cat, a dog'.")
     check_size("label", unique, MAX_LABELS)
-    _check_length("label", unique, MAX_LABEL_CHARS)
+    _check_each("label", unique, MAX_LABEL_CHARS)
     return unique
 
 
@@ -85,11 +85,12 @@ def check_templates(templates: Sequence[str]) -> list[str]:
     """Return the prompt templates stripped, without blanks and repetitions; none means the model's own.
 
     Raises:
-        InvalidInputError: when one has no place for the label, or there are too many or too long ones.
+        InvalidInputError: when one has no place for the label or is no text, or there are too many or too
+            long ones.
     """
     unique = list(dict.fromkeys(template.strip() for template in templates if template.strip()))
     check_size("prompt template", unique, MAX_TEMPLATES)
-    _check_length("prompt template", unique, MAX_TEMPLATE_CHARS)
+    _check_each("prompt template", unique, MAX_TEMPLATE_CHARS)
     for template in unique:
         if template.count(LABEL_SLOT) != 1:
             raise InvalidInputError(
@@ -108,8 +109,26 @@ def check_size(kind: str, texts: Sequence[str], most: int) -> None:
         raise InvalidInputError(f"There are {len(texts):,} {kind}s; at most {most:,} are accepted at once.")
 
 
-def _check_length(kind: str, texts: Sequence[str], most_chars: int) -> None:
+def check_text(kind: str, text: str) -> None:
+    """Refuse what no tokenizer takes: halves of characters, which is how bytes that are no UTF-8 come in.
+
+    Args:
+        kind: what the text is called.
+        text: as it came.
+
+    Raises:
+        InvalidInputError: when it has such in it.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        near = text[max(0, error.start - 20) : error.start + 10]
+        raise InvalidInputError(f"The {kind} is not valid UTF-8 at {near!r}; write it anew.") from None
+
+
+def _check_each(kind: str, texts: Sequence[str], most_chars: int) -> None:
     for text in texts:
+        check_text(kind, text)
         if len(text) > most_chars:
             raise InvalidInputError(
                 f"The {kind} {text[:30]!r}... has {len(text):,} characters; at most {most_chars:,} may be."

@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from app.cli.errors import run_command
+from app.cli.numbers import rounds, seconds
 from app.cli.records import show_record
 from app.services import build_pool
 from app.settings import Settings
 from engines.checkpoints.random_weights import PREFIX, SEED, ensure_random_checkpoint
+from engines.errors import InvalidInputError
 from engines.factory import ENGINES
 from engines.machine.cpu import read_cpu
 from engines.models import bundled_models, get_bundled_model
@@ -61,9 +63,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--engines", default="", help=f"of {', '.join(ENGINES)} (default: each model's best)")
     parser.add_argument(
-        "--seconds", type=float, default=15.0, help="that each ingestion takes (default: %(default)s)"
+        "--seconds", type=seconds, default=15.0, help="that each ingestion takes (default: %(default)s)"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")
+    parser.add_argument("--rounds", type=rounds, default=5, help="(default: %(default)s)")
     parser.add_argument(
         "--folder",
         type=Path,
@@ -80,6 +82,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    if not args.sizes and not _names(args.models):
+        raise InvalidInputError("There is nothing to measure; give --sizes or --models.")
+    if args.sizes and args.folder:
+        _make_folder(args.folder)
     results = _measure_search(args) + asyncio.run(_measure_ingestion(args))
     record = build_record(
         "index",
@@ -95,6 +101,16 @@ def _run(args: argparse.Namespace) -> int:
     groups = {row["model"]: [each for each in results if each["model"] == row["model"]] for row in results}
     table = "\n\n".join(f"{name}\n\n{index_tables(rows)}" for name, rows in groups.items())
     return show_record(record, table, write=args.write)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder that is to keep the last index, before minutes of work on the others."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(
+            f"Cannot use {folder} as a folder ({error.strerror}); name one that can be written."
+        ) from None
 
 
 def command_line(args: argparse.Namespace) -> str:

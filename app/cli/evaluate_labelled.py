@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from app.cli.errors import INTERRUPTED
 from app.cli.evaluate_record import evaluation_record
 from app.cli.evaluate_subjects import add_subject_options, count, embed_with_each
 from app.cli.records import show_record
@@ -21,8 +22,6 @@ from use_cases.labelled.files import CLASS_NAMES, open_labelled
 from use_cases.labelled.hashing import HashedSet, hash_set
 from use_cases.retrieval.caption_files import GALLERY, UNSEEN
 from use_cases.zero_shot import check_templates
-
-_INTERRUPTED = 130  # as shells report a command that Ctrl-C ended
 
 
 def add_labelled_options(parser: argparse.ArgumentParser) -> None:
@@ -66,13 +65,14 @@ def run_labelled(
     """
     templates = check_templates(args.template)
     dataset = open_labelled(args.dataset, images=args.images, class_names=args.classnames, limit=args.limit)
-    hashed = hash_set(dataset)
     try:
+        hashed = hash_set(dataset)
         compared = compare_embedded(hashed, asyncio.run(_embed_all(hashed, templates, args)))
+        settings, rows, table = measure(compared)
     except KeyboardInterrupt:
-        print("Interrupted; the same command goes on where this one was.", file=sys.stderr)
-        return _INTERRUPTED
-    settings, rows, table = measure(compared)
+        command = "the same command without --fresh" if args.fresh else "the same command"
+        print(f"Interrupted; {command} goes on where this one was.", file=sys.stderr)
+        return INTERRUPTED
     record = evaluation_record(args, dataset.name, settings | {"templates": templates}, rows)
     return show_record(record, table, write=args.write)
 

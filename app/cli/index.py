@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from app.cli import index_commands
-from app.cli.errors import run_command
+from app.cli.errors import INTERRUPTED, run_command
 from app.cli.index_report import answer_table, ingest_report, verify_report
 from app.gallery_answers import answer_json
 from engines.factory import ENGINES
 from engines.models import bundled_models
+from use_cases.zero_shot import check_text
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -87,17 +88,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     args = build_parser().parse_args(argv)
-    try:
-        return run_command(partial(_run, args))
-    except KeyboardInterrupt:
-        print("\nstopped; 'add' goes on where this was", file=sys.stderr)
-        return 130
+    return run_command(partial(_run, args))
 
 
 def _run(args: argparse.Namespace) -> int:
     if args.command in ("build", "add"):
-        print(ingest_report(asyncio.run(index_commands.add(args))))
-    elif args.command == "search":
+        return _add(args)
+    if args.command == "search":
+        for kind, text in _texts(args):
+            check_text(kind, text)
         answer = asyncio.run(index_commands.search(args))
         print(json.dumps(answer_json(answer)) if args.json else answer_table(answer))
     elif args.command == "stats":
@@ -109,6 +108,27 @@ def _run(args: argparse.Namespace) -> int:
     else:
         print(f"{index_commands.export(args):,} images written to {args.file}")
     return 0
+
+
+def _add(args: argparse.Namespace) -> int:
+    try:
+        added = asyncio.run(index_commands.add(args))
+    except KeyboardInterrupt:
+        print("\nstopped; 'add' goes on where this was", file=sys.stderr)
+        return INTERRUPTED
+    print(ingest_report(added))
+    return 0
+
+
+def _texts(args: argparse.Namespace) -> list[tuple[str, str]]:
+    """Return what a search looks for and filters by, each after what it is called."""
+    return [
+        ("text", args.text),
+        ("text of --not", args.negative),
+        ("id of --like", args.like),
+        ("text of --below", args.below),
+        ("text of --caption-contains", args.caption_contains),
+    ]
 
 
 if __name__ == "__main__":

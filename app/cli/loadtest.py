@@ -23,6 +23,7 @@ from typing import Any
 
 from app.cli.errors import run_command
 from app.cli.load_table import load_table
+from app.cli.numbers import rounds, seconds, whole_number
 from app.cli.own_server import OwnServer, own_server
 from app.cli.records import show_record
 from engines.checkpoints.random_weights import PREFIX, SEED, ensure_random_checkpoint
@@ -38,7 +39,7 @@ from use_cases.load.run import fewest_clean_rounds, run_load_test
 from use_cases.load.server import Server
 from use_cases.results import build_record
 
-_MAX_CLIENTS, _MAX_SECONDS, _MAX_ROUNDS, _MAX_SHARE = 1024, 3600.0, 100, 100
+_MAX_CLIENTS, _MAX_SHARE = 1024, 100
 _API_KEYS = "SIGLIP_API_KEYS"
 
 
@@ -55,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--clients", type=_clients, default=None, help="comma-separated numbers (default: 1,4,16,64)"
     )
     parser.add_argument(
-        "--seconds", type=_seconds, default=30.0, help="for each of them (default: %(default)g)"
+        "--seconds", type=seconds, default=30.0, help="for each of them (default: %(default)g)"
     )
     parser.add_argument(
         "--mix", type=_mix, default=None, help="requests of each kind in turn (default: classify=1,embed=1)"
@@ -66,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"as SIGLIP_MODELS takes it, or {PREFIX}NAME for random weights (default: %(default)s)",
     )
     parser.add_argument("--engine", choices=tuple(ENGINES), help="(default: the server's choice)")
-    parser.add_argument("--rounds", type=_rounds, default=3, help="of the comparisons (default: %(default)s)")
+    parser.add_argument("--rounds", type=rounds, default=3, help="of the comparisons (default: %(default)s)")
     parser.add_argument("--sweep", action="store_true", help="compare the batch policy with fixed ones, too")
     parser.add_argument("--write", action="store_true", help="keep a record in comparison_results/")
     return parser
@@ -142,11 +143,7 @@ def _settings(plan: LoadPlan) -> dict[str, Any]:
 
 
 def _clients(text: str) -> tuple[int, ...]:
-    return tuple(sorted({_whole_number(part, _MAX_CLIENTS) for part in text.split(",")}))
-
-
-def _rounds(text: str) -> int:
-    return _whole_number(text, _MAX_ROUNDS)
+    return tuple(sorted({whole_number(part, _MAX_CLIENTS) for part in text.split(",")}))
 
 
 def _mix(text: str) -> dict[str, int]:
@@ -155,24 +152,8 @@ def _mix(text: str) -> dict[str, int]:
         kind, _, share = part.strip().partition("=")
         if kind not in KINDS:
             raise argparse.ArgumentTypeError(f"{kind!r} is no kind of request; there are {', '.join(KINDS)}")
-        mix[kind] = _whole_number(share, _MAX_SHARE)
+        mix[kind] = whole_number(share, _MAX_SHARE)
     return mix
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= _MAX_SECONDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds up to {_MAX_SECONDS:g}")
-    return seconds
-
-
-def _whole_number(text: str, most: int) -> int:
-    if not text.strip().isdecimal() or not 1 <= int(text) <= most:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {most}")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from app.cli.errors import run_command
+from app.cli.profile import check_writable
 from app.settings import Settings
 from engines.factory import EngineOptions, resolve_model
 from engines.models import bundled_models
@@ -53,17 +54,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    if args.plot:
+        check_writable(args.plot)
     settings = Settings()
     options = EngineOptions(cache_dir=settings.cache_dir, allow_download=settings.download)
     spec = resolve_model(args.model, options)
     towers = block_rows(*ensure_block_losses(spec, args.engine, settings.cache_dir))
-    if args.plot:
-        args.plot.write_text(draw_blocks(f"{spec.name} on {args.engine}", towers), "utf-8")
     if args.json:
         rows = {tower: [row.to_json() for row in rows] for tower, rows in towers.items()}
         print(json.dumps({"model": spec.name, "engine": args.engine, "towers": rows}))
     else:
         print(to_table(spec.name, args.engine, towers))
+    if args.plot:
+        args.plot.write_text(draw_blocks(f"{spec.name} on {args.engine}", towers), "utf-8")
     return 0
 
 

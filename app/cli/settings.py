@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from app.cli.errors import run_command
 from app.settings import Settings
 
 
@@ -55,7 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m app.cli.settings", description=__doc__)
     parser.add_argument("--env", action="store_true", help="as a .env file")
-    args = parser.parse_args(argv)
+    return run_command(partial(_run, parser.parse_args(argv)))
+
+
+def _run(args: argparse.Namespace) -> int:
     print(env_example() if args.env else markdown_table(), end="" if args.env else "\n")
     return 0
 

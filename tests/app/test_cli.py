@@ -1,10 +1,11 @@
 """The command line: arguments in, a table or one line of JSON out, sentences on stderr."""
 
 import json
+import os
 
 import pytest
 
-from app.cli import benchmark, build, classify, doctor, random_checkpoint
+from app.cli import benchmark, build, classify, doctor, random_checkpoint, records, settings
 from app.cli.errors import run_command
 from app.settings import Settings
 from engines.errors import InferenceError, InvalidInputError
@@ -58,6 +59,8 @@ def test_more_images_than_a_chunk_keep_their_order(fake_pool, red_png, capsys, m
     [
         (["--labels", " , "], "There are no labels"),
         (["--labels", "red", "--template", "a photo"], "must contain {label}"),
+        (["--labels", "red, a\udcff"], r"The label is not valid UTF-8 at 'a\udcff'"),
+        (["--labels", "red", "--template", "{label}\udcff"], "The prompt template is not valid UTF-8"),
     ],
 )
 def test_bad_input_ends_with_code_2_and_a_sentence(fake_pool, red_png, capsys, extra, sentence):
@@ -108,8 +111,9 @@ def test_a_setting_that_cannot_be_used_is_named(monkeypatch, capsys):
 
 
 def test_a_bug_keeps_its_traceback():
-    with pytest.raises(LookupError):
-        run_command(failing(LookupError("No.")))
+    for error in (LookupError("No."), BrokenPipeError("of a worker"), OSError("of a file")):
+        with pytest.raises(type(error)):
+            run_command(failing(error))
     assert run_command(lambda: 7) == 7
 
 
@@ -119,3 +123,63 @@ def test_a_folder_that_is_in_use_gets_no_random_checkpoint(tmp_path, capsys):
     assert "exists and is not empty; name a new folder." in capsys.readouterr().err
     assert random_checkpoint.main(["siglip-base-patch16-224", str(tmp_path / "mine" / "below")]) == 2
     assert capsys.readouterr().err.startswith("error: Cannot write ")
+
+
+def test_ctrl_c_is_one_word_and_code_130(capsys):
+    assert run_command(failing(KeyboardInterrupt())) == 130
+    assert capsys.readouterr() == ("", "Interrupted.\n")
+
+
+@pytest.fixture(params=["short", "longer than what is kept back"])
+def prints(request):
+    """Return a command that prints; what is short is written only at the end."""
+
+    def command():
+        print("a line" * (1 if request.param == "short" else 100_000))
+        return 0
+
+    return command
+
+
+def test_a_reader_that_has_enough_ends_a_command_quietly(prints, monkeypatch, capsys):
+    for command in (lambda: run_command(prints), lambda: settings.main([])):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with open(writer, "w") as stdout:
+            monkeypatch.setattr("sys.stdout", stdout)
+            assert command() == 141
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux")
+def test_a_full_disk_under_stdout_is_one_sentence(prints, monkeypatch, capsys):
+    with open("/dev/full", "w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        assert run_command(prints) == 2
+    assert capsys.readouterr().err == "error: The output cannot be written (No space left on device).\n"
+
+
+def test_a_command_without_any_stdout_runs(prints, monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+    assert run_command(prints) == 0
+
+
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_record_that_cannot_be_kept_is_printed_all_the_same(monkeypatch, capsys):
+    monkeypatch.setattr(records, "write_record", full)
+    assert records.show_record({"kind": "towers"}, "a table", write=True) == 2
+    out, err = capsys.readouterr()
+    assert out.splitlines() == ["a table", '{"kind":"towers"}']
+    assert err == "error: the record cannot be written (No space left on device).\n"
+
+
+def test_a_record_whose_page_cannot_be_kept_is_not_called_lost(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(records, "write_record", lambda record: tmp_path / "towers.json")
+    monkeypatch.setattr(records, "render_record", full)
+    assert records.show_record({"kind": "towers"}, "a table", write=True) == 2
+    out, err = capsys.readouterr()
+    assert out.splitlines() == ["a table", "Written to towers.json.", '{"kind":"towers"}']
+    assert err == "error: the page towers.md cannot be written (No space left on device).\n"

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 from PIL import Image
 
-from app.cli import evaluate, evaluate_subjects, records
+from app.cli import evaluate, evaluate_labelled, evaluate_subjects, evaluate_zero_shot, records
 from engines.errors import InferenceError, UnknownModelError
 from engines.loading import EngineKey
 from tests.fakes import FIGURES, FakePool
@@ -304,6 +304,22 @@ def test_a_run_that_is_interrupted_says_how_it_goes_on(colours, capsys, monkeypa
     assert capsys.readouterr().err == "Interrupted; the same command goes on where this one was.\n"
     assert evaluate.main(arguments) == 0
     assert "5 images and 6 prompts from an earlier run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("module", "step"), [(evaluate_labelled, "hash_set"), (evaluate_zero_shot, "measure_accuracy")]
+)
+@pytest.mark.parametrize(
+    ("extra", "command"),
+    [([], "the same command"), (["--fresh"], "the same command without --fresh")],
+)
+def test_every_step_can_be_interrupted(module, step, extra, command, colours, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, step, interrupted)
+    assert evaluate.main(["zero-shot", "--dataset", str(colours), "--model", "siglit-mini", *extra]) == 130
+    assert capsys.readouterr() == ("", f"Interrupted; {command} goes on where this one was.\n")
 
 
 def test_what_is_left_out_and_what_was_published_is_said(colours, capsys, monkeypatch):

@@ -205,6 +205,11 @@ def test_building_twice_needs_a_word(run, folder, tmp_path):
         (["add", "index", "in/red.png", "--remove-missing"], "--remove-missing needs a folder or an archive"),
         (["search", "nothing", "red"], "There is no index at 'nothing'"),
         (["search", "index", ""], "nothing to look for"),
+        (["search", "index", "a\udcff"], r"The text is not valid UTF-8 at 'a\udcff'"),
+        (["search", "index", "red", "--not", "\udcff"], "The text of --not is not valid UTF-8"),
+        (["search", "index", "--like", "\udcff"], "The id of --like is not valid UTF-8"),
+        (["search", "index", "red", "--below", "\udcff"], "The text of --below is not valid UTF-8"),
+        (["search", "index", "red", "--caption-contains", "\udcff"], "--caption-contains is not valid UTF-8"),
         (["search", "index", "red", "--model", "shapes"], "no embeddings of shapes, but of colours"),
         (["search", "index", "red", "--top-k", "0"], "top_k must be at least 1"),
         (["search", "index", "--image", "nothing.png"], "nothing.png"),
@@ -232,3 +237,16 @@ def test_a_file_is_not_overwritten_by_an_export(run, folder, tmp_path):
     (tmp_path / "all.csv").write_text("mine")
     assert "exists" in run("export", tmp_path / "index", tmp_path / "all.csv")[2]
     assert (tmp_path / "all.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["build", "index", "in"], ["search", "index", "red"], ["stats", "index"]]
+)
+def test_ctrl_c_says_how_it_goes_on_where_something_was_kept(run, monkeypatch, arguments):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(index_commands, "ImageIndex", interrupted)
+    monkeypatch.setattr(index_commands, "_sources", lambda names: [])
+    sentence = "\nstopped; 'add' goes on where this was\n" if "build" in arguments else "Interrupted.\n"
+    assert run(*arguments) == (130, "", sentence)

@@ -36,3 +36,20 @@ def test_blocks_are_ranked_and_drawn(build_once, tmp_path, capsys):
 def test_what_cannot_be_examined_gets_a_sentence(arguments, sentence, capsys):
     assert sensitivity.main(arguments) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_a_plot_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sensitivity, "ensure_block_losses", None)  # a call would fail
+    assert sensitivity.main(["siglit-mini", "--plot", str(tmp_path / "nothing" / "plot.html")]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: Cannot write ")
+
+
+def test_the_table_is_there_even_when_drawing_fails(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sensitivity, "ensure_block_losses", lambda *_: ())
+    monkeypatch.setattr(sensitivity, "block_rows", lambda: {"image": []})
+    monkeypatch.setattr(sensitivity, "draw_blocks", None)  # a call fails
+    with pytest.raises(TypeError):
+        sensitivity.main(["siglit-mini", "--plot", str(tmp_path / "plot.html")])
+    assert "each block quantized alone" in capsys.readouterr().out

@@ -77,3 +77,37 @@ def test_sizes_that_do_not_ascend_are_refused(sizes, capsys):
     with pytest.raises(SystemExit):
         benchmark_index.main(["--sizes", sizes])
     assert "ascending numbers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--rounds", "0"], "'0' is no whole number from 1"),
+        (["--rounds=-1"], "'-1' is no whole number from 1"),
+        (["--seconds", "nan"], "'nan' is no number of seconds"),
+        (["--seconds", "0"], "'0' is no number of seconds"),
+    ],
+)
+def test_numbers_that_nothing_can_be_measured_with_are_refused(arguments, sentence, capsys):
+    with pytest.raises(SystemExit) as stop:
+        benchmark_index.main(["--sizes", "", "--models", "", *arguments])
+    assert stop.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--sizes", "", "--models", " , "], "There is nothing to measure"),
+        (["--sizes", "30", "--models", "", "--folder", "file"], "Cannot use file as a folder (File exists)"),
+        (["--sizes", "30", "--folder", "file/below"], "Cannot use file/below as a folder (Not a directory)"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_sentence(arguments, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(benchmark_index, "measure_sizes", None)  # a call would fail
+    (tmp_path / "file").write_text("mine")
+    assert benchmark_index.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert sentence in err

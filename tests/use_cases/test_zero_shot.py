@@ -48,6 +48,7 @@ def test_labels_are_stripped_and_unique_in_their_order():
         ([" ", ""], "no labels"),
         ([str(i) for i in range(1001)], "1,001 labels; at most 1,000"),
         (["x" * 1001], "1,001 characters"),
+        (["a cat", "x" * 500 + "\udcff"], r"^The label is not valid UTF-8 at 'x{20}\\udcff'"),
     ],
 )
 def test_unusable_labels_are_refused(labels, sentence):
@@ -65,6 +66,7 @@ def test_templates_are_stripped_and_unique():
         (["a photo"], r"must contain \{label\} once"),
         (["{label} {label}"], r"must contain \{label\} once"),
         (["x" * 600 + "{label}"], "607 characters; at most 500"),
+        (["a {label}\ud800"], "The prompt template is not valid UTF-8"),
         ([f"{i} {{label}}" for i in range(MAX_TEMPLATES + 1)], "21 prompt templates; at most 20"),
     ],
 )

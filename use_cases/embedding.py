@@ -14,6 +14,7 @@ from engines.pool import PooledEngine
 from engines.preparation.source import SourceImage
 from engines.worker.shared import Embedded
 from use_cases.side_by_side import side_by_side
+from use_cases.texts import check_utf8
 from use_cases.timings import add_up
 
 T = TypeVar("T")
@@ -36,12 +37,13 @@ def check_text(text: str) -> str:
     """Return a text to embed.
 
     Raises:
-        InvalidInputError: when it is empty or too long.
+        InvalidInputError: when it is empty or too long, or no UTF-8.
     """
     if not text.strip():
         raise InvalidInputError("The text is empty; send at least one word.")
     if len(text) > MAX_TEXT_CHARS:
         raise InvalidInputError(f"The text has {len(text):,} characters; at most {MAX_TEXT_CHARS:,} may be.")
+    check_utf8("text", text)
     return text
 
 

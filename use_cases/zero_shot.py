@@ -19,6 +19,7 @@ from engines.preparation.source import SourceImage
 from engines.quality import Quality
 from engines.tracing import span
 from use_cases.images import read_image
+from use_cases.texts import check_utf8
 from use_cases.timings import add_up
 
 Scores: TypeAlias = NDArray[np.float32]  # [n_images, n_labels]
@@ -109,26 +110,9 @@ def check_size(kind: str, texts: Sequence[str], most: int) -> None:
         raise InvalidInputError(f"There are {len(texts):,} {kind}s; at most {most:,} are accepted at once.")
 
 
-def check_text(kind: str, text: str) -> None:
-    """Refuse what no tokenizer takes: halves of characters, which is how bytes that are no UTF-8 come in.
-
-    Args:
-        kind: what the text is called.
-        text: as it came.
-
-    Raises:
-        InvalidInputError: when it has such in it.
-    """
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        near = text[max(0, error.start - 20) : error.start + 10]
-        raise InvalidInputError(f"The {kind} is not valid UTF-8 at {near!r}; write it anew.") from None
-
-
 def _check_each(kind: str, texts: Sequence[str], most_chars: int) -> None:
     for text in texts:
-        check_text(kind, text)
+        check_utf8(kind, text)
         if len(text) > most_chars:
             raise InvalidInputError(
                 f"The {kind} {text[:30]!r}... has {len(text):,} characters; at most {most_chars:,} may be."

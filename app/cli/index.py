@@ -16,7 +16,7 @@ from app.cli.index_report import answer_table, ingest_report, verify_report
 from app.gallery_answers import answer_json
 from engines.factory import ENGINES
 from engines.models import bundled_models
-from use_cases.zero_shot import check_text
+from use_cases.texts import check_utf8
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -96,7 +96,7 @@ def _run(args: argparse.Namespace) -> int:
         return _add(args)
     if args.command == "search":
         for kind, text in _texts(args):
-            check_text(kind, text)
+            check_utf8(kind, text)
         answer = asyncio.run(index_commands.search(args))
         print(json.dumps(answer_json(answer)) if args.json else answer_table(answer))
     elif args.command == "stats":

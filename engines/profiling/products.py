@@ -43,9 +43,9 @@ def ort_flop(operator: str, inputs: Sequence[Shape], outputs: Sequence[Shape]) -
 
 def _inner_size(first: Shape, output: Shape) -> int:
     """Return over how many values a product adds up; its first factor may be transposed."""
-    if len(first) < 2 or len(output) < 2:
-        return first[-1]
-    return math.prod(first[-2:]) // max(output[-2], 1)
+    is_matrix = min(len(first), len(output)) >= 2
+    transposed = is_matrix and output[-2] != first[-2] and output[-2] == first[-1]
+    return first[-2] if transposed else first[-1]
 
 
 def torch_flop(operator: str, inputs: Sequence[Shape], values: Sequence[Any]) -> int | None:

@@ -13,7 +13,9 @@ TESTS := tests/engines/test_contract.py tests  # the longest file first, so that
 demo: setup
 	$(BIN)/python app.py --host $(HOST) --port $(PORT) $(ARGS)
 
+# Compiled here, because each start would do it again where Python may not keep what it compiles.
 setup: .venv/exported
+	@$(BIN)/python -m compileall -q app engines use_cases
 
 test: setup .venv/tests-installed
 	$(BIN)/ruff format --check $(SOURCES)

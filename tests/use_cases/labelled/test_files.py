@@ -2,15 +2,13 @@
 
 import io
 import json
-import sys
 import tarfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
-from engines.errors import BackendUnavailableError, InvalidInputError
+from engines.errors import InvalidInputError
 from engines.gallery import gallery
 from use_cases.labelled import hub_datasets
 from use_cases.labelled.files import open_labelled
@@ -360,81 +358,7 @@ def test_no_image_that_can_be_read_is_one_sentence(tmp_path):
         hash_set(open_labelled(str(tmp_path)))
 
 
-class FakeRows:
-    """What `datasets.load_dataset` returns, as far as it is used."""
-
-    def __init__(self, label_feature, labels):
-        image = type("Image", (), {})()
-        self.features = {"picture": image, "label": label_feature}
-        self._labels = labels
-
-    def cast_column(self, column, feature):
-        assert column == "picture"
-        return self
-
-    def __getitem__(self, key):
-        return self._labels if key == "label" else {"picture": {"bytes": png(), "path": None}}
-
-
-@pytest.mark.parametrize(
-    ("feature", "labels", "expected"),
-    [
-        (SimpleNamespace(names=["a_cat", "dog"]), [1, 0, -1], [("dog",), ("a cat",)]),
-        (
-            SimpleNamespace(feature=SimpleNamespace(names=["cat", "dog"])),
-            [[0, 1], [1], []],
-            [("cat", "dog"), ("dog",)],
-        ),
-        (SimpleNamespace(dtype="int64"), [0, 1, -1], [("0",), ("1",)]),
-        (SimpleNamespace(dtype="string"), ["cat|dog", "dog", ""], [("cat", "dog"), ("dog",)]),
-    ],
-)
-def test_a_dataset_of_the_hub(monkeypatch, feature, labels, expected):
-    asked = []
-
-    def load_dataset(name, split):
-        asked.append((name, split))
-        return FakeRows(feature, labels)
-
-    package = SimpleNamespace(load_dataset=load_dataset, Image=lambda decode: None)
-    monkeypatch.setitem(sys.modules, "datasets", package)
-    monkeypatch.setattr(hub_datasets, "find_spec", lambda name: package)
-    dataset = open_labelled("hf:owner/pets:validation")
-    assert asked == [("owner/pets", "validation")]
-    assert [image.labels for image in dataset.images] == expected
-    assert dataset.left_out == {"000002": "It has no label."}
-    assert len(hash_set(dataset).digests) == 2
-
-
-def test_names_of_the_hub_that_read_the_same_are_one_label_and_that_is_said(monkeypatch):
-    rows = FakeRows(SimpleNamespace(names=["a_cat", "dog", "a cat"]), [0, 1, 2])
-    package = SimpleNamespace(load_dataset=lambda name, split: rows, Image=lambda decode: None)
-    monkeypatch.setitem(sys.modules, "datasets", package)
-    monkeypatch.setattr(hub_datasets, "find_spec", lambda name: package)
-    dataset = open_labelled("hf:owner/pets")
-    assert dataset.labels == ("a cat", "dog")
-    assert dataset.notes == ("Names that read the same are one label: 'a_cat' and 'a cat' as 'a cat'.",)
-
-
 def test_a_dataset_in_a_folder_is_called_without_its_path(tmp_path):
     (tmp_path / "pets").mkdir()
     assert hub_datasets.public_dataset_name(f"hf:{tmp_path}/pets:dev") == "hf:pets:dev"
     assert hub_datasets.public_dataset_name("hf:owner/pets") == "hf:owner/pets"
-
-
-def test_a_dataset_of_the_hub_that_cannot_be_had_is_one_sentence(monkeypatch):
-    monkeypatch.setattr(hub_datasets, "find_spec", lambda name: None)
-    with pytest.raises(
-        BackendUnavailableError, match=r"needs the package datasets; run: pip install datasets"
-    ):
-        open_labelled("hf:owner/pets")
-
-    def load_dataset(name, split):
-        raise ConnectionError("no network\nmore of it")
-
-    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
-    monkeypatch.setattr(hub_datasets, "find_spec", lambda name: object())
-    with pytest.raises(
-        BackendUnavailableError, match=r"'owner/pets', split 'test', cannot be loaded \(no network\)"
-    ):
-        open_labelled("hf:owner/pets")

@@ -11,7 +11,7 @@ from use_cases.labelled.labelled import SEPARATOR, LabelledImage, LabelledSet, l
 from use_cases.retrieval.caption_tables import printable
 from use_cases.retrieval.captioned import counted
 from use_cases.retrieval.image_folders import folders_near, nearest_folders
-from use_cases.retrieval.table_rows import IMAGE_COLUMNS, find_columns, note_short_rows, read_rows
+from use_cases.retrieval.table_rows import find_columns, note_short_rows, read_rows
 
 LABEL_COLUMNS = ("label", "labels", "class", "classes", "class_name", "category", "categories", "tag", "tags")
 _DELIMITERS = (",", "\t", ";")
@@ -70,14 +70,10 @@ def _read_text(table: Path) -> str:
 
 
 def _read_rows(text: str, table_name: str) -> _Rows:
-    columns = find_columns(text, table_name, _DELIMITERS, LABEL_COLUMNS)
-    if columns is None:
-        raise InvalidInputError(
-            f"The first line of {table_name!r}, {text.partition(chr(10))[0][:100]!r}, names no column for the"
-            f" image ({', '.join(IMAGE_COLUMNS)}) or none for the labels ({', '.join(LABEL_COLUMNS)}; several"
-            f" as cat{SEPARATOR}sofa)."
-        )
-    delimiter, image_column, label_column = columns
+    labels_column = f"the labels ({', '.join(LABEL_COLUMNS)}; several as cat{SEPARATOR}sofa)"
+    delimiter, image_column, label_column = find_columns(
+        text, table_name, _DELIMITERS, LABEL_COLUMNS, other_column=labels_column
+    )
     labels: dict[str, tuple[str, ...]] = {}
     lonely: set[str] = set()
     short: list[int] = []  # the lines of rows that cannot be used

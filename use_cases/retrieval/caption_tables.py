@@ -16,7 +16,7 @@ from typing import Any
 from engines.errors import InvalidInputError
 from use_cases.retrieval.captioned import CaptionedImage, counted, tidy_captions
 from use_cases.retrieval.image_folders import ImageFolders
-from use_cases.retrieval.table_rows import IMAGE_COLUMNS, UNQUOTED, find_columns, note_short_rows, read_rows
+from use_cases.retrieval.table_rows import UNQUOTED, find_columns, note_short_rows, read_rows
 
 DEFAULT_SPLIT = "test"  # of a Karpathy file
 CAPTION_COLUMNS = ("caption", "title", "text", "comment", "sentence")
@@ -152,13 +152,13 @@ def _read_karpathy(images: list[Any], split: str, table_name: str) -> list[Entry
 
 
 def _read_csv(text: str, table_name: str) -> CaptionTable:
-    columns = find_columns(text, table_name, _DELIMITERS, CAPTION_COLUMNS)
-    if columns is None:
-        raise InvalidInputError(
-            f"The first line of {table_name!r}, {text.partition(chr(10))[0][:100]!r}, names no column for the"
-            f" image ({', '.join(IMAGE_COLUMNS)}) or none for the caption ({', '.join(CAPTION_COLUMNS)})."
-        )
-    delimiter, image_column, caption_column = columns
+    delimiter, image_column, caption_column = find_columns(
+        text,
+        table_name,
+        _DELIMITERS,
+        CAPTION_COLUMNS,
+        other_column=f"the caption ({', '.join(CAPTION_COLUMNS)})",
+    )
     captions: dict[str, list[str]] = {}
     short: list[int] = []  # the lines of rows that cannot be used
     rows = read_rows(text, table_name, delimiter)

@@ -15,8 +15,8 @@ _MAX_CELL_CHARS = 1_000_000
 
 
 def find_columns(
-    text: str, table_name: str, delimiters: Sequence[str], columns: Sequence[str]
-) -> tuple[str, int, int] | None:
+    text: str, table_name: str, delimiters: Sequence[str], columns: Sequence[str], *, other_column: str
+) -> tuple[str, int, int]:
     """Return what separates a table's columns, and which of them have the image and what belongs to it.
 
     Args:
@@ -24,9 +24,13 @@ def find_columns(
         table_name: as errors call it.
         delimiters: which may separate the columns.
         columns: what the second column may be called, in lower case.
+        other_column: what the second column is for, as errors say it.
 
     Returns:
-        The delimiter and the columns' numbers, from 0; None when the table has no such columns.
+        The delimiter and the columns' numbers, from 0.
+
+    Raises:
+        InvalidInputError: when the first line names no such columns.
     """
     for delimiter in delimiters:
         # Not strict: with the wrong delimiter, quotes end where they should not.
@@ -36,7 +40,10 @@ def find_columns(
         other = next((header.index(name) for name in columns if name in header), None)
         if image is not None and other is not None:
             return delimiter, image, other
-    return None
+    raise InvalidInputError(
+        f"The first line of {table_name!r}, {text.partition(chr(10))[0][:100]!r}, names no column for the"
+        f" image ({', '.join(IMAGE_COLUMNS)}) or none for {other_column}."
+    )
 
 
 def read_rows(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -159,6 +159,17 @@ ENGINES: dict[str, _EngineEntry] = {
 }
 
 
+def check_engines(names: Iterable[str]) -> None:
+    """Check that there are engines of these names.
+
+    Raises:
+        UnknownModelError: when there is none of a name; the sentence has the first such name.
+    """
+    for name in names:
+        if name not in ENGINES:
+            raise UnknownModelError(f"Unknown engine {name[:80]!r}; the engines are {', '.join(ENGINES)}.")
+
+
 def resolve_engine(spec: ModelSpec, engine: str | None, options: EngineOptions | None = None) -> str:
     """Return the engine's name; the model's default on this machine when none is given.
 
@@ -168,9 +179,8 @@ def resolve_engine(spec: ModelSpec, engine: str | None, options: EngineOptions |
     """
     if engine is None:
         return default_engine(spec, read_cpu(), (options or EngineOptions()).folder).name
+    check_engines([engine])
     able = [name for name, entry in ENGINES.items() if spec.family in entry.families]
-    if engine not in ENGINES:
-        raise UnknownModelError(f"Unknown engine {engine[:80]!r}; the engines are {', '.join(ENGINES)}.")
     if engine not in able:
         raise InvalidInputError(f"The engine {engine} cannot run {spec.name!r}; use {' or '.join(able)}.")
     return engine

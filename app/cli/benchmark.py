@@ -25,7 +25,7 @@ from app.cli.request_table import requests_table
 from engines.calibration import held_out_set
 from engines.checkpoints.random_weights import PREFIX, RANDOM_CHECKPOINTS, SEED
 from engines.errors import InvalidInputError
-from engines.factory import ENGINES
+from engines.factory import ENGINES, check_engines
 from engines.machine.cpu import read_cpu
 from engines.models import bundled_models
 from use_cases.benchmark import BenchmarkPlan, Samples, public_name, run_benchmark
@@ -135,13 +135,13 @@ def read_plan(args: argparse.Namespace) -> BenchmarkPlan:
     """Return what the arguments ask for.
 
     Raises:
-        InvalidInputError: when a list is empty or an engine's name is not known.
+        InvalidInputError: when a list is empty.
+        UnknownModelError: when an engine's name is not known.
     """
     models, engines = _names(args.models), _names(args.engines)
     if not models or not engines:
         raise InvalidInputError("Name at least one model and one engine.")
-    if unknown := [engine for engine in engines if engine not in ENGINES]:
-        raise InvalidInputError(f"Unknown engine {unknown[0]!r}; the engines are {', '.join(ENGINES)}.")
+    check_engines(engines)
     return BenchmarkPlan(
         models=models,
         engines=engines,

@@ -27,7 +27,7 @@ from app.services import build_pool
 from app.settings import Settings
 from engines.checkpoints.random_weights import PREFIX, SEED, ensure_random_checkpoint
 from engines.errors import InvalidInputError
-from engines.factory import ENGINES
+from engines.factory import ENGINES, check_engines
 from engines.machine.cpu import read_cpu
 from engines.models import bundled_models, get_bundled_model
 from engines.worker.shared import available_cores
@@ -84,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     if not args.sizes and not _names(args.models):
         raise InvalidInputError("There is nothing to measure; give --sizes or --models.")
+    check_engines(_names(args.engines))  # before minutes of searching
     if args.sizes and args.folder:
         _make_folder(args.folder)
     results = _measure_search(args) + asyncio.run(_measure_ingestion(args))

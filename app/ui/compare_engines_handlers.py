@@ -22,7 +22,7 @@ from app.ui.errors import shows_errors, streams_errors
 from app.ui.ticking import ticking
 from app.ui.uploads import as_names, as_text
 from engines.errors import EngineError, InvalidInputError
-from engines.factory import ENGINES
+from engines.factory import ENGINES, check_engines
 from engines.worker.shared import available_cores
 from use_cases.background_workers import Run, run_in_process
 from use_cases.comparison.engine_estimate import estimate_s, not_built, probe_ms
@@ -163,10 +163,7 @@ class EngineHandlers:
 
     def _plan(self, model: str, engines: Any, pictures: Any) -> EnginePlan:
         chosen = as_names("engines", engines) or list(ENGINES)
-        if unknown := [engine for engine in chosen if engine not in ENGINES]:
-            raise InvalidInputError(
-                f"Unknown engine {unknown[0][:80]!r}; the engines are {', '.join(ENGINES)}."
-            )
+        check_engines(chosen)
         if type(pictures) is not int or pictures not in PICTURES:  # True is an int, too
             raise InvalidInputError(
                 f"The number of pictures must be {FEW}, {SOME}, or {ALL_PICTURES} for all of them."

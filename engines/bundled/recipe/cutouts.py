@@ -65,7 +65,9 @@ def _render(item: Item, folder: Path) -> Picture | None:
             return None  # a few old SVG files have no size, a few PNG files are broken
         if min(image.size) < _SMALLEST:
             return None
-        image.save(path)
+        whole = path.with_suffix(".part")  # an interrupted recipe leaves no broken cut-out behind
+        image.save(whole, "PNG")
+        whole.replace(path)
     with Image.open(path) as cutout:
         ground = Image.new("RGB", cutout.size, "white")
         ground.paste(cutout, (0, 0), cutout)

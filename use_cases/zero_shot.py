@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from engines.preparation.images import ImageSource
 from engines.preparation.source import SourceImage
 from engines.quality import Quality
 from engines.tracing import span
+from engines.worker.batched_engine import BatchedEngine
+from engines.worker.cache import CacheKey
 from use_cases.images import read_image
 from use_cases.texts import check_utf8
 from use_cases.timings import add_up
@@ -59,6 +61,13 @@ class Classification:
     labels_cached: bool  # no label had to be embedded
     image_cached: bool  # nor the image
     timings_ms: dict[str, float]  # by stage, in the order of STAGES; "load" only when cold
+
+
+class _LabelRows(NamedTuple):
+    embeddings: Embeddings  # [n_labels, dim]
+    timings_ms: dict[str, float]
+    truncated: tuple[str, ...]  # labels
+    cached: bool  # all texts were known
 
 
 def parse_labels(text: str) -> list[str]:
@@ -169,18 +178,11 @@ async def classify(
     engine, load_ms, quality = pooled
     labels = check_labels(labels)
     templates = check_templates(templates) or engine.spec.prompt_templates
-    prompts = [fill_template(template, label) for label in labels for template in templates]
     embedded = await engine.embed_images(images)
-    texts = await engine.embed_texts(prompts)
+    texts = await _embed_labels(engine, labels, templates)
     with span("post", *engine.names) as post:
-        cosines = (
-            embedded.embeddings @ label_embeddings(texts.embeddings, len(templates)).T
-        )  # [n_images, n_labels]
+        cosines = embedded.embeddings @ texts.embeddings.T  # [n_images, n_labels]
         logits, scores = scores_from_cosines(cosines, engine.spec)
-        size = len(templates)
-        truncated = tuple(
-            label for i, label in enumerate(labels) if any(texts.truncated[i * size : (i + 1) * size])
-        )
         ranked = [_rank(labels, *rows) for rows in zip(scores, cosines, logits, strict=True)]
     own_ms = {"load": load_ms, "post": post.ms}
     stages = add_up([own_ms, embedded.timings_ms, texts.timings_ms])
@@ -193,14 +195,34 @@ async def classify(
             score=engine.spec.score,
             scores=label_scores,
             none_of_these=none_of_these(label_scores) if engine.spec.score == "sigmoid" else None,
-            truncated=truncated,
+            truncated=texts.truncated,
             cold=load_ms > 0,
-            labels_cached=all(texts.cached),
+            labels_cached=texts.cached,
             image_cached=image_cached,
             timings_ms=add_up([{"decode": image.decode_ms}, shared_ms]),
         )
         for image, label_scores, image_cached in zip(images, ranked, embedded.cached, strict=True)
     ]
+
+
+async def _embed_labels(engine: BatchedEngine, labels: Sequence[str], templates: Sequence[str]) -> _LabelRows:
+    """Embed labels; a list that was asked for lately comes from the cache as a whole."""
+    key = CacheKey.of_labels(engine.identity, labels, templates)
+    size = len(templates)
+    known = engine.recall_labels(key, len(labels) * size)
+    if known is not None:
+        return _LabelRows(*known, truncated=(), cached=True)
+    texts = await engine.embed_texts(
+        [fill_template(template, label) for label in labels for template in templates]
+    )
+    with span("post", *engine.names) as post:
+        rows = label_embeddings(texts.embeddings, size)
+        truncated = tuple(
+            label for i, label in enumerate(labels) if any(texts.truncated[i * size : (i + 1) * size])
+        )
+        if not truncated:  # else the cache would have to know which
+            engine.keep_labels(key, rows)
+    return _LabelRows(rows, add_up([texts.timings_ms, {"post": post.ms}]), truncated, all(texts.cached))
 
 
 def label_embeddings(prompts: Embeddings, num_templates: int) -> Embeddings:

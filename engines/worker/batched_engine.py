@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import Engine, Pixels, Tokens
+from engines.base import Embeddings, Engine, Pixels, Tokens
 from engines.models import ModelSpec
 from engines.preparation.preprocess import Preprocessor
 from engines.preparation.source import SourceImage
@@ -196,6 +196,27 @@ class BatchedEngine:
                 rows = await self._embed(self.texts, keys, prepare, watch, _text_facts, background)
                 found.update(zip(chunk, rows, strict=True))
             return self._embedded([found[text] for text in texts], watch)
+
+    def recall_labels(self, key: CacheKey, num_texts: int) -> tuple[Embeddings, dict[str, float]] | None:
+        """Return the embeddings of a list of labels and the stages' times, if the cache has them.
+
+        A server is usually asked for the same labels again and again; so they cost one look-up, where their
+        texts would cost one each.
+
+        Args:
+            key: of the list.
+            num_texts: that the labels stand for, each filled into each template.
+        """
+        watch = Stopwatch(*self.names, "text")
+        rows = self.worker.cache.get_labels(key, num_texts)
+        if rows is None:
+            return None
+        return rows, watch.stop(num_texts, cached=num_texts)
+
+    def keep_labels(self, key: CacheKey, rows: Embeddings) -> None:
+        """Put the embeddings of a list of labels [n_labels, dim] into the cache; none of them truncated."""
+        rows.setflags(write=False)  # every later request is handed this very array
+        self.worker.cache.put(key, CachedRow(rows))
 
     async def embed_patches(self, images: Sequence[SourceImage]) -> Features:
         """Decode, prepare and run images; the image tower's last hidden states are not cached.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,12 +21,18 @@ class CacheKey(NamedTuple):
     """What decides an embedding. A digest of the content, not the content: anyone may send megabytes."""
 
     engine: str  # model, engine and the version of their preparation
-    digest: bytes  # of the text, or of the decoded pixels
+    digest: bytes  # of the text, of the labels and templates, or of the decoded pixels
 
     @classmethod
     def of_text(cls, engine: str, text: str) -> CacheKey:
         """Return the key of a text."""
         return cls(engine, b"t" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+
+    @classmethod
+    def of_labels(cls, engine: str, labels: Sequence[str], templates: Sequence[str]) -> CacheKey:
+        """Return the key of a whole list of labels, each the mean of its templates."""
+        content = repr((tuple(labels), tuple(templates)))  # quotes tell where each text ends
+        return cls(engine, b"l" + hashlib.sha256(content.encode("utf-8", "surrogatepass")).digest())
 
     @property
     def is_image(self) -> bool:
@@ -42,7 +49,7 @@ class CacheKey(NamedTuple):
 class CachedRow:
     """An embedding and what else is told about its input."""
 
-    embedding: NDArray[np.float32]  # [dim]
+    embedding: NDArray[np.float32]  # [dim]; [n_labels, dim] of a list of labels
     truncated: bool = False  # a text that was longer than the model's context
     num_tokens: int = 0  # of a text, padding included
 
@@ -81,6 +88,14 @@ class EmbeddingCache:
         else:
             self.hits += 1
         return row
+
+    def get_labels(self, key: CacheKey, num_texts: int) -> NDArray[np.float32] | None:
+        """Return what is known of a list of labels; that counts as knowing each text that they stand for."""
+        row = self._rows.get(key)
+        if row is None:  # its texts may be known, and count when they are looked up
+            return None
+        self.hits += num_texts
+        return row.embedding
 
     def knows(self, key: CacheKey) -> bool:
         """Tell whether an embedding is known, without counting or using it."""

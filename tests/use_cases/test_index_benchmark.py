@@ -100,7 +100,10 @@ def test_numbers_that_nothing_can_be_measured_with_are_refused(arguments, senten
     [
         (["--sizes", "", "--models", " , "], "There is nothing to measure"),
         (["--sizes", "30", "--models", "", "--folder", "file"], "Cannot use file as a folder (File exists)"),
-        (["--sizes", "30", "--engines", "onnx-fp32,nope"], "Unknown engine 'nope'; the engines are onnx-fp32,"),
+        (
+            ["--sizes", "30", "--engines", "onnx-fp32,nope"],
+            "Unknown engine 'nope'; the engines are onnx-fp32,",
+        ),
         (["--sizes", "30", "--folder", "file/below"], "Cannot use file/below as a folder (Not a directory)"),
     ],
 )

@@ -6,6 +6,8 @@ import pytest
 from engines.errors import InvalidInputError
 from engines.pool import PooledEngine
 from engines.preparation.source import SourceImage
+from engines.tracing import Trace, tracing
+from engines.worker.batched_engine import BatchedEngine
 from tests.fakes import FakeEngine, FakePool, fake_batched, fake_spec
 from use_cases.timings import STAGES
 from use_cases.zero_shot import (
@@ -144,3 +146,35 @@ async def test_templates_are_used_and_truncated_labels_are_named(red_image):
         assert not result.labels_cached
         (again,) = await classify(PooledEngine(engine), images, ["red"], ["so {label}"])
         assert again.labels_cached
+
+
+@pytest.mark.anyio
+async def test_a_list_of_labels_asked_again_comes_from_the_cache_as_a_whole(red_image, monkeypatch):
+    images, labels, templates = [SourceImage.of_image(red_image)], ["red", "blue"], ["{label}", "so {label}"]
+    async with fake_batched() as engine:
+        cache = engine.worker.cache
+        (first,) = await classify(PooledEngine(engine), images, labels, templates)
+        (other,) = await classify(PooledEngine(engine), images, labels[::-1], templates)
+        monkeypatch.setattr(BatchedEngine, "embed_texts", None)  # a call would fail
+        hits = cache.hits
+        trace = Trace("test", "zero_shot")
+        with tracing(trace):
+            (again,) = await classify(PooledEngine(engine), images, labels, templates)
+        (other_again,) = await classify(PooledEngine(engine), images, labels[::-1], templates)
+        with pytest.raises(TypeError):
+            await classify(PooledEngine(engine), images, labels, templates[:1])
+    assert (first.labels_cached, again.labels_cached) == (False, True)
+    assert first.scores == again.scores == other.scores == other_again.scores
+    assert set(again.timings_ms) == set(first.timings_ms)
+    assert cache.hits == hits + 11  # four texts and the image, twice; and the image alone
+    (texts,) = [each for each in trace.spans if each.stage == "embed" and each.tower == "text"]
+    assert (texts.items, texts.cached) == (4, 4)
+
+
+@pytest.mark.anyio
+async def test_a_list_with_a_truncated_label_names_it_every_time(red_image):
+    images = [SourceImage.of_image(red_image)]
+    async with fake_batched() as engine:
+        for _ in range(2):
+            (result,) = await classify(PooledEngine(engine), images, ["red", "red " * 9], ["{label}"])
+            assert result.truncated == (("red " * 9).strip(),)

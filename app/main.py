@@ -55,6 +55,7 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
     from app.api.context import Context
     from app.api.middleware.stack import add_middleware
     from app.api.routes import add_routes
+    from app.ui.compare_pictures import shipped_pictures
     from app.ui.demo import CSS, THEME, build_demo
     from app.ui.downloads import guard_downloads
     from app.ui.mcp_answers import answer_in_json
@@ -97,10 +98,12 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
         theme=THEME,
         css=CSS,
         auth=settings.user_and_password,
+        allowed_paths=[str(path.resolve()) for path in shipped_pictures().values()],
         max_file_size=int(settings.max_body_mb * 1e6),  # of archives; images have a limit of their own
         mcp_server=with_mcp,
         show_error=False,  # of bugs; what users can act on is a gr.Error, which is always shown
     )
+    demo.open_to_visitors()
     demo._queue.sleep_when_free = QUEUE_PAUSE_S
     demo._queue.progress_update_sleep_when_free = PROGRESS_PAUSE_S
     return api

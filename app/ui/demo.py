@@ -6,6 +6,7 @@ import gradio as gr
 
 from app.services import Services
 from app.ui import compare_tab, engine_choice, latency_tab, result_cards, search_tab
+from app.ui.blocks import GuardedBlocks
 from app.ui.compare_endpoints import build_compare_endpoints
 from app.ui.endpoints import build_endpoints
 from app.ui.search_endpoints import build_search_endpoints
@@ -22,9 +23,9 @@ CSS = _NARROW_TABS + result_cards.CSS + engine_choice.CSS + search_tab.CSS + com
 THEME = gr.themes.Soft()
 
 
-def build_demo(services: Services) -> gr.Blocks:
+def build_demo(services: Services) -> GuardedBlocks:
     """Build the whole interface around the shared engines."""
-    demo: gr.Blocks = gr.Blocks(title=TITLE, fill_width=True, delete_cache=(600, 3600))
+    demo = GuardedBlocks(title=TITLE, fill_width=True, delete_cache=(600, 3600))
     with demo:
         gr.Markdown(INTRODUCTION)
         with gr.Tabs() as tabs:

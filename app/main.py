@@ -136,7 +136,13 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         services = build_services(settings)
         api = build_app(settings, services)
     logger.info("Open %s in a browser; stop with Ctrl+C.", address_to_show(listener))
-    server = GracefulServer(api, services, root_path=settings.root_path, grace_s=settings.grace_s)
+    server = GracefulServer(
+        api,
+        services,
+        root_path=settings.root_path,
+        trusted_proxies=settings.trusted_proxies,
+        grace_s=settings.grace_s,
+    )
     server.run(sockets=[listener])
     if services.pool.hangs:  # Python would wait for native code that never ends, or abort
         logging.shutdown()

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
@@ -18,6 +18,7 @@ from app.services import Services
 
 logger = logging.getLogger(__name__)
 
+_THIS_MACHINE = ("127.0.0.1", "::1")
 _QUIET_S = 0.3  # nothing in work for so long: what still runs are the streams of open pages
 _LOOKS_PER_S = 20
 _KEEP_ALIVE_S = 75  # longer than the proxies in front of it keep theirs, so that they close first
@@ -30,19 +31,29 @@ class GracefulServer(uvicorn.Server):
     by the signal that it got instead of with exit code 0.
     """
 
-    def __init__(self, api: FastAPI, services: Services, *, root_path: str, grace_s: float) -> None:
+    def __init__(
+        self,
+        api: FastAPI,
+        services: Services,
+        *,
+        root_path: str,
+        trusted_proxies: Sequence[str],
+        grace_s: float,
+    ) -> None:
         """Take an app and its services.
 
         Args:
             api: what to serve.
             services: tell whether there is work.
             root_path: the prefix under which a proxy serves the app.
+            trusted_proxies: addresses and networks; X-Forwarded-For of others is not believed.
             grace_s: for what is in work.
         """
         config = uvicorn.Config(
             api,
             log_level="warning",  # its access log would hold query strings; app.api has one of its own
             root_path=root_path,
+            forwarded_allow_ips=[*_THIS_MACHINE, *trusted_proxies],
             timeout_graceful_shutdown=max(int(grace_s), 1),
             timeout_keep_alive=_KEEP_ALIVE_S,
         )

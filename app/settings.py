@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, FiniteFloat, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -17,6 +18,8 @@ from engines.worker.cache import DEFAULT_BYTES
 from engines.worker.calls import BatcherLimits
 from use_cases.retrieval.galleries import GalleryOptions
 
+# To change galleries, to start what keeps the machine busy for minutes, to name folders of this machine.
+Right: TypeAlias = Literal["indexing", "measuring", "folders"]
 _LIMITS = BatcherLimits()
 _POOL_LIMITS = PoolLimits()
 
@@ -24,6 +27,11 @@ _POOL_LIMITS = PoolLimits()
 def _default_host() -> str:
     """Return this machine only; on a hosted Space, which sets SPACE_ID, everybody."""
     return "0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1"
+
+
+def _default_proxies() -> tuple[str, ...]:
+    """Return nobody; on a hosted Space the network that its visitors come through."""
+    return ("10.0.0.0/8",) if "SPACE_ID" in os.environ else ()
 
 
 class Settings(BaseSettings):
@@ -128,7 +136,15 @@ class Settings(BaseSettings):
         default=False, description="fetch images from public http(s) URLs that REST requests name"
     )
     mcp: bool = Field(default=True, description="offer the endpoints as MCP tools, where mcp is installed")
-    root_path: str = Field(default="", description="path prefix under which a proxy serves this app")
+    root_path: str = Field(
+        default="",
+        description="path under which a proxy serves this app, such as /siglip; the proxy takes it away",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default_factory=_default_proxies,
+        description="comma-separated addresses and networks of proxies whose X-Forwarded-For tells who asks;"
+        " this machine's when unset",
+    )
     grace_s: FiniteFloat = Field(
         default=20.0, gt=0, description="time for requests in work to finish when the server is stopped"
     )
@@ -160,7 +176,7 @@ class Settings(BaseSettings):
     def _expand_user(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value else None
 
-    @field_validator("models", "api_keys", "cors_origins", "index_folders", mode="before")
+    @field_validator("models", "api_keys", "cors_origins", "index_folders", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -186,6 +202,23 @@ class Settings(BaseSettings):
     def _usable_keys(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if not all(re.fullmatch(r"[!-~]{16,}", key.get_secret_value()) for key in value):
             raise ValueError("a key must be 16 printable ASCII characters or more, without spaces")
+        return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _path(cls, value: str) -> str:
+        if not re.fullmatch(r"[\w.~/-]*", value):
+            raise ValueError("must be a path such as /siglip")
+        return "".join(f"/{part}" for part in value.split("/") if part)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            try:
+                ipaddress.ip_network(each, strict=False)
+            except ValueError:
+                raise ValueError(f"{each!r} is no address, and no network such as 10.0.0.0/8") from None
         return value
 
     @property
@@ -223,12 +256,27 @@ class Settings(BaseSettings):
         return self._is_trusted if self.allow_measuring is None else self.allow_measuring
 
     @property
-    def _is_trusted(self) -> bool:
-        """Tell whether no stranger can reach the server.
+    def local_only(self) -> frozenset[Right]:
+        """Return what is allowed for no other reason than that only this machine can reach the server."""
+        chosen: dict[Right, object] = {
+            "indexing": self.allow_indexing,
+            "measuring": self.allow_measuring,
+            "folders": self.index_folders,
+        }
+        if not self._is_local:
+            return frozenset()
+        guarded: set[Right] = {"indexing", "measuring"} if self._is_guarded else set()
+        return frozenset(right for right, value in chosen.items() if value is None) - guarded
 
-        A password guards the page alone, keys the other doors: one without the other leaves one open.
-        """
-        return self._is_local or (self.auth is not None and bool(self.api_keys))
+    @property
+    def _is_trusted(self) -> bool:
+        """Tell whether no stranger can reach the server."""
+        return self._is_local or self._is_guarded
+
+    @property
+    def _is_guarded(self) -> bool:
+        """Tell whether every door asks who is there: a password guards the page alone, keys the others."""
+        return self.auth is not None and bool(self.api_keys)
 
     @property
     def _is_local(self) -> bool:

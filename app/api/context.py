@@ -13,9 +13,11 @@ from pydantic import BaseModel
 
 from app.api.errors import ApiError
 from app.api.items import ItemReader
+from app.rights import may
 from app.services import Services
-from app.settings import Settings
+from app.settings import Right, Settings
 from engines.pool import PooledEngine
+from use_cases.retrieval.errors import IndexNotAllowedError
 from use_cases.zero_shot import min_image_side
 
 P = ParamSpec("P")
@@ -46,7 +48,8 @@ class Context:
     max_texts: int
     allow_urls: bool
     cors_origins: tuple[str, ...]
-    page_may_change: bool  # galleries, where clients may at all
+    local_only: frozenset[Right]  # what only requests from this machine may do
+    page_may_change: bool  # whether the page may do any of it
 
     @classmethod
     def of(cls, settings: Settings, services: Services) -> Context:
@@ -57,6 +60,7 @@ class Context:
             settings.max_texts,
             settings.allow_urls,
             settings.cors_origins,
+            settings.local_only,
             # Keys do not guard the page, and what needs one here must not be possible there without.
             page_may_change=not settings.api_keys or settings.auth is not None,
         )
@@ -71,11 +75,12 @@ class Context:
             cache=self.services.pool.worker.cache,
         )
 
-    def refuse_other_sites(self, request: Request) -> None:
-        """Refuse a change that another site's page asks for: a browser sends a form there without asking.
+    def check_change(self, request: Request) -> None:
+        """Refuse to change galleries for strangers, and for other sites' pages: browsers send forms unasked.
 
         Raises:
             ApiError: 403 when the request comes from such a page.
+            IndexNotAllowedError: when the server lets nobody change them, or nobody but this machine.
         """
         origin = request.headers.get("origin", "")
         try:
@@ -85,6 +90,12 @@ class Context:
         if origin and not own and origin not in self.cors_origins and "*" not in self.cors_origins:
             message = "Pages of other sites may change nothing here, unless SIGLIP_CORS_ORIGINS names them."
             raise ApiError(403, message, code="other_site")
+        if not self.services.gallery_options.may_change:
+            raise IndexNotAllowedError("This server lets nobody change its galleries.")
+        if not may(request, "indexing"):
+            raise IndexNotAllowedError(
+                "This server lets only its own machine change galleries; see SIGLIP_ALLOW_INDEXING."
+            )
 
     def counted(self, operation: str) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
         """Return a decorator that counts the requests that a route gets, and how they end."""

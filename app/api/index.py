@@ -15,8 +15,8 @@ from app.api.errors import ApiError, code_of, error_body, sentence_of, status_of
 from app.api.schemas_search import IndexBody
 from app.api.uploads import is_zip, store_uploads
 from app.gallery_answers import gallery_json
+from app.rights import may
 from engines.errors import EngineError
-from use_cases.retrieval.errors import IndexNotAllowedError
 from use_cases.retrieval.galleries import GalleryStatus
 
 _PROBLEMS = {
@@ -32,12 +32,12 @@ def build_index_router(context: Context) -> APIRouter:
     services, galleries = context.services, context.services.galleries
 
     @router.get("/v1/index")
-    async def index() -> dict[str, Any]:
+    async def index(request: Request) -> dict[str, Any]:
         """List the galleries: images by model, and the last job. `may_change`: clients may add and remove."""
         return {
             "object": "list",
             "data": [await _summary(context, name) for name in await asyncio.to_thread(galleries.names)],
-            "may_change": services.gallery_options.may_change,
+            "may_change": services.gallery_options.may_change and may(request, "indexing"),
         }
 
     @router.post("/v1/index", status_code=202, **_documented(context))
@@ -49,9 +49,7 @@ def build_index_router(context: Context) -> APIRouter:
         `wait`, when all are added. If the request's time is over before that, adding goes on. What is in the
         gallery already is left alone; a file that cannot be used is listed with the reason.
         """
-        context.refuse_other_sites(request)
-        if not services.gallery_options.may_change:  # before a large body is read
-            raise IndexNotAllowedError("This server lets nobody change its galleries.")
+        context.check_change(request)  # before a large body is read
         if content_type(request) != "multipart/form-data":
             raise ApiError(
                 415, "Send images as multipart/form-data, in `files`.", code="unsupported_media_type"
@@ -91,19 +89,21 @@ def build_index_router(context: Context) -> APIRouter:
     @router.post("/v1/index/{gallery}/cancel")
     async def cancel(request: Request, gallery: str) -> dict[str, Any]:
         """Stop adding images; what is in the gallery by then stays."""
-        context.refuse_other_sites(request)
+        context.check_change(request)
         await galleries.cancel(gallery)
         return _described(await galleries.status(gallery))
 
     @router.delete("/v1/index/{gallery}")
-    async def drop(gallery: str) -> dict[str, Any]:
+    async def drop(request: Request, gallery: str) -> dict[str, Any]:
         """Remove a gallery, and stop what is being added to it."""
+        context.check_change(request)
         await galleries.drop(gallery)
         return {"id": gallery, "object": "gallery", "deleted": True}
 
     @router.delete("/v1/index/{gallery}/images/{image:path}")
-    async def remove(gallery: str, image: str) -> dict[str, Any]:
+    async def remove(request: Request, gallery: str, image: str) -> dict[str, Any]:
         """Remove an image from a gallery, for all models."""
+        context.check_change(request)
         services.metrics.index.removed(await galleries.remove(gallery, [image]))
         return {"id": image, "object": "image", "deleted": True}
 

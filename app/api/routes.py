@@ -25,7 +25,7 @@ from app.api.schemas_search import SearchBody
 from app.api.search import build_search_router
 from app.api.similarity import build_similarity_router
 from app.api.unknown import refuse_unknown
-from app.page_rights import PageRights
+from app.rights import RequestRights
 
 _BODIES: tuple[type[BaseModel], ...] = (*BODIES, SearchBody, CompareBody)
 _ERROR_SCHEMA = {
@@ -54,8 +54,8 @@ _ROUTERS = (
 
 
 def add_routes(api: FastAPI, context: Context) -> None:
-    """Add the REST routes to an app, and tell the page beside them what it may do."""
-    api.add_middleware(PageRights, may_change=context.page_may_change)
+    """Add the REST routes to an app, and tell them and the page beside them what a request may do."""
+    api.add_middleware(RequestRights, local_only=context.local_only, page_may_change=context.page_may_change)
     routers = [build(context) for build in _ROUTERS]
     for router in routers:
         api.include_router(router)

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.page_rights import page_may_change
+from app.rights import page_may
 from app.services import Services
 from app.ui.compare_engines_boards import Board, Boards, measured_board
 from app.ui.compare_engines_cards import render_engines, render_pages, render_status
@@ -155,7 +155,7 @@ class EngineHandlers:
             yield render_status([said]), *await self._shown(board)
 
     def _may_measure(self, request: gr.Request) -> bool:
-        return self._services.may_measure and page_may_change(request.request)
+        return self._services.may_measure and page_may(request.request, "measuring")
 
     def _said(self, sentence: str) -> tuple[Any, ...]:
         """Return a sentence for the status; what else is shown stays."""

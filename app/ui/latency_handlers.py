@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.page_rights import page_may_change
+from app.rights import page_may
 from app.services import Services
 from app.ui.errors import shows_errors, streams_errors
 from app.ui.files import save_file
@@ -175,7 +175,7 @@ class LatencyHandlers:
         return f"{limits.max_batch_size} items in a call, {limits.max_wait_ms:g} ms wait"
 
     def _may_change(self, request: gr.Request) -> bool:
-        return self._services.may_measure and page_may_change(request.request)
+        return self._services.may_measure and page_may(request.request, "measuring")
 
     def _check_rights(self, request: gr.Request) -> None:
         if not self._may_change(request):

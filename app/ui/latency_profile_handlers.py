@@ -14,7 +14,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.page_rights import page_may_change
+from app.rights import page_may
 from app.services import Services
 from app.ui.errors import streams_errors
 from app.ui.files import save_file
@@ -57,7 +57,7 @@ class ProfileHandlers:
         self, model: Any, engines: Any, tower: Any, batch_size: Any, request: gr.Request
     ) -> AsyncGenerator[tuple[Any, ...], None]:
         """Profile; yield how it goes every second, at last the status, charts, tables and files."""
-        if not (self._services.may_measure and page_may_change(request.request)):
+        if not (self._services.may_measure and page_may(request.request, "measuring")):
             raise InvalidInputError(
                 "Visitors may not profile here, since that keeps the server busy; see SIGLIP_ALLOW_MEASURING."
             )

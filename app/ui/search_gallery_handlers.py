@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.page_rights import page_may_change
+from app.rights import page_may
 from app.services import Services
 from app.ui.errors import shows_errors
 from app.ui.html_parts import escape
@@ -29,7 +29,7 @@ _NOTHING = ("", gr.update(active=False), gr.update(visible=False))
 class GalleryHandlers:
     """The handlers of the events about galleries.
 
-    Those that change one, or ask about that, look at the request first: see `PageRights`.
+    Those that change one, or ask about that, look at the request first: see `RequestRights`.
     """
 
     def __init__(self, services: Services) -> None:
@@ -42,9 +42,9 @@ class GalleryHandlers:
         return await self._watched(as_text("gallery", gallery), request)
 
     @shows_errors
-    async def on_rights(self, request: gr.Request) -> Any:
-        """Show what changes galleries only where the page may do that."""
-        return gr.update(visible=self._may_change(request))
+    async def on_rights(self, request: gr.Request) -> tuple[Any, Any]:
+        """Show what changes galleries, and the field for a folder, only where the page may do that."""
+        return gr.update(visible=self._may_change(request)), gr.update(visible=bool(self._folders(request)))
 
     @shows_errors
     async def on_open(self, gallery: Any, request: gr.Request) -> tuple[Any, Any, Any, Any]:
@@ -66,7 +66,7 @@ class GalleryHandlers:
             raise InvalidInputError(
                 f"Choose at least one of the models {', '.join(self._services.models)} to embed the images."
             )
-        files, files_folder = await self._files(as_uploads(uploads), folder)
+        files, files_folder = await self._files(as_uploads(uploads), folder, request)
         job = await self._galleries.add(name, files, chosen, files_folder=files_folder)
         self._services.metrics.index.watch(job)
         names = await asyncio.to_thread(self._galleries.names)
@@ -105,12 +105,16 @@ class GalleryHandlers:
         return gr.update(choices=names, value=DEMO), *watched, gr.update(visible=False)
 
     def _may_change(self, request: gr.Request) -> bool:
-        return self._services.gallery_options.may_change and page_may_change(request.request)
+        return self._services.gallery_options.may_change and page_may(request.request, "indexing")
+
+    def _folders(self, request: gr.Request) -> tuple[Path, ...]:
+        return self._services.gallery_options.folders if page_may(request.request, "folders") else ()
 
     def _check_change(self, request: gr.Request) -> None:
-        if not page_may_change(request.request):
+        if not page_may(request.request, "indexing"):
             raise IndexNotAllowedError(
-                "This page may only search; who has an API key can change galleries with /v1/index."
+                "This page may only search here; who has an API key, or works on this machine, can change"
+                " galleries with /v1/index."
             )
 
     async def _watched(self, gallery: str, request: gr.Request) -> Watched:
@@ -126,11 +130,13 @@ class GalleryHandlers:
         look_again = running or is_to_come
         return render_status(status), gr.update(active=look_again), gr.update(visible=may_stop)
 
-    async def _files(self, uploads: list[Any], folder: str) -> tuple[ImageFiles, Path | None]:
+    async def _files(
+        self, uploads: list[Any], folder: str, request: gr.Request
+    ) -> tuple[ImageFiles, Path | None]:
         if uploads and folder:
             raise InvalidInputError("Drop files or name a folder, one at a time.")
         options = self._services.gallery_options
         if folder:
-            return await asyncio.to_thread(named_folder, folder, options.folders), None
+            return await asyncio.to_thread(named_folder, folder, self._folders(request)), None
         stored = await store_dropped(options.root, uploads)
         return stored.files, stored.folder

@@ -73,7 +73,7 @@ def build_search_tab(services: Services) -> None:
     opened = _wire_galleries(galleries, form, tab, watch)
     if panel is not None:
         _wire_panel(galleries, form, panel, watch, opened)
-        tab.select(galleries.on_rights, None, panel.accordion, **_QUIET)
+        tab.select(galleries.on_rights, None, [panel.accordion, panel.folder], **_QUIET)
 
 
 def _build_right() -> tuple[_Watch, _Results]:

@@ -69,6 +69,8 @@ def named_folder(name: str, allowed: Sequence[Path]) -> ImageFiles:
         path = Path(name).expanduser().resolve()
     except (RuntimeError, ValueError):  # an unknown user's home, a null byte
         raise InvalidInputError("That is no folder's name.") from None
+    if not allowed:
+        raise IndexNotAllowedError("This server adds no folders by their name; upload the images.")
     if not any(path.is_relative_to(each) for each in allowed):
         below = " or ".join(str(each) for each in allowed)
         raise IndexNotAllowedError(f"Only folders below {below} may be added.")

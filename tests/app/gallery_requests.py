@@ -1,4 +1,4 @@
-"""Galleries over the REST API, for the tests: what is put into them, and how to ask for it."""
+"""Galleries over REST and the page's events, for the tests: what is put in, and how to ask for it."""
 
 import base64
 import io
@@ -29,6 +29,13 @@ def add(api, gallery, files, **fields):
     answer = post_images(api, gallery, files, **fields)
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+def call(api, event, *data, headers=None):
+    """Return what an event of the page answers, as it stands on the wire."""
+    joined = api.post(f"/gradio_api/call/{event}", json={"data": data}, headers=headers)
+    assert joined.status_code == 200, joined.text
+    return api.get(f"/gradio_api/call/{event}/{joined.json()['event_id']}").text
 
 
 def search(api, gallery, query, **options):

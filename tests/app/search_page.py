@@ -6,7 +6,7 @@ import html.parser
 import gradio as gr
 from starlette.requests import Request
 
-from app.page_rights import PageRights
+from app.rights import RIGHTS, RequestRights
 from app.ui.search_handlers import SearchHandlers
 from app.ui.search_question import IMAGES
 from tests.fakes import FakePool
@@ -47,14 +47,16 @@ class Page(html.parser.HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-async def page_request(*, may_change=True):
-    """Return what a handler is told of its request."""
+async def page_request(*, may_change=True, host="localhost"):
+    """Return what a handler is told of a request to a server that trusts its own machine alone."""
     passed = []
 
     async def app(scope, receive, send):
         passed.append(scope)
 
-    await PageRights(app, may_change=may_change)({"type": "http"}, None, None)
+    rights = RequestRights(app, local_only=RIGHTS, page_may_change=may_change)
+    scope = {"type": "http", "client": ("127.0.0.1", 1), "headers": [(b"host", host.encode())]}
+    await rights(scope, None, None)
     return gr.Request(Request(passed[0]))
 
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.app import patient
-from tests.app.gallery_requests import picture, post_images
+from tests.app.gallery_requests import call, picture, post_images
 from tests.app.processes import running
 from tests.use_cases.retrieval.pictures import save_colours
 
@@ -46,13 +46,6 @@ def test_a_page_of_another_site_may_change_nothing(gallery_api, route):
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "other_site")
     own = str(gallery_api.base_url).rstrip("/")
     assert gallery_api.post(route, data={"gallery": "mine"}, headers={"Origin": own}).status_code != 403
-
-
-def call(api, event, *data):
-    """Return what an event of the page answers, as it stands on the wire."""
-    joined = api.post(f"/gradio_api/call/{event}", json={"data": data})
-    assert joined.status_code == 200, joined.text
-    return api.get(f"/gradio_api/call/{event}/{joined.json()['event_id']}").text
 
 
 @contextmanager

@@ -221,3 +221,18 @@ def test_it_works_behind_a_proxy_that_serves_it_under_a_path(tmp_path):
         with pytest.raises(AppError, match="The text is empty"):
             client.predict(texts="", model="", engine="", api_name="/embed_text")
         client.close()
+
+
+@pytest.mark.parametrize(
+    ("trusted", "statuses"), [("127.0.0.2", [200] * 4), ("127.0.0.3", [200, 200, 429, 429])]
+)
+def test_the_visitors_of_a_trusted_proxy_are_counted_one_by_one(tmp_path, trusted, statuses):
+    options = ("--requests-per-minute", "2", "--trusted-proxies", trusted)
+    with running(tmp_path, *options, script=SCRIPT) as process:
+        transport = httpx.HTTPTransport(local_address="127.0.0.2")  # the proxy
+        with patient.Client(transport=transport, base_url=process.address, trust_env=False) as proxy:
+            answers = [
+                proxy.get("/v1/index", headers={"X-Forwarded-For": f"203.0.113.{number}"})
+                for number in range(4)
+            ]
+    assert [answer.status_code for answer in answers] == statuses

@@ -1,4 +1,4 @@
-"""Which files the page takes and gives: uploads and its own, none of the server's, and nobody else's."""
+"""What the page takes and gives: uploads and its own files, none of the server's; nothing to other sites."""
 
 import os
 import subprocess
@@ -10,12 +10,11 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from app.ui.zero_shot_tab import example_rows
-from engines.gallery import GALLERY_DIR
 from tests.app import patient
+from tests.app.gallery_requests import CAT, call
 from tests.app.processes import PROJECT, running
 
 pytestmark = pytest.mark.model
-CAT = GALLERY_DIR / "images" / "cat.jpg"
 META = {"_type": "gradio.FileData"}
 UPLOAD_FIRST = "A file must be uploaded first"
 
@@ -60,11 +59,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-def call(http, event, *data):
-    joined = http.post(f"/gradio_api/call/{event}", json={"data": data})
-    return http.get(f"/gradio_api/call/{event}/{joined.json()['event_id']}").text
 
 
 @pytest.mark.parametrize("door", ["queue", "past the queue", "files"])
@@ -144,3 +138,15 @@ def test_examples_are_shown_wherever_the_server_was_started(tmp_path):
         check=True,
     )
     assert int(done.stdout) == len(example_rows())
+
+
+@pytest.mark.parametrize("host", ["siglip.example.com", "127.0.0.1:7860"])
+def test_pages_of_other_sites_read_no_answers(page, host):
+    headers = {"Host": host, "Origin": "http://elsewhere.example"}
+    answer = page[0].get("/config", headers=headers)
+    assert answer.status_code == 200
+    ask = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    asked = page[0].options("/gradio_api/call/zero_shot", headers=headers | ask)
+    assert asked.status_code == 400
+    for each in (answer, asked):
+        assert "access-control-allow-origin" not in each.headers

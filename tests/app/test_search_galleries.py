@@ -101,8 +101,8 @@ async def test_a_page_without_the_right_sees_a_job_and_stops_nothing(services, t
     engine = await begin_to_fill(services, tmp_path)
     _, timer, cancel = await handlers.on_watch("mine", refused)
     assert (timer["active"], cancel["visible"]) == (True, False)
-    assert not (await handlers.on_rights(refused))["visible"]
-    assert (await handlers.on_rights(await page_request()))["visible"]
+    assert [each["visible"] for each in await handlers.on_rights(refused)] == [False, False]
+    assert [each["visible"] for each in await handlers.on_rights(await page_request())] == [True, True]
     add = handlers.on_add("new", None, str(tmp_path / "in"), list(MODELS), refused)
     changes = (handlers.on_ask, handlers.on_remove, handlers.on_cancel)
     for change in (add, *(handler("mine", refused) for handler in changes)):

@@ -32,10 +32,16 @@ def test_a_home_folder_is_expanded(monkeypatch):
     assert Settings().cache_dir == Path.home() / "models"
 
 
+@pytest.mark.parametrize("path", ["siglip/demo", "/siglip/demo/", "//siglip//demo"])
+def test_a_root_path_is_written_in_one_way(path):
+    assert Settings(_env_file=None, root_path=path).root_path == "/siglip/demo"
+    assert Settings(_env_file=None, root_path="/").root_path == ""
+
+
 def test_a_hosted_space_listens_to_everybody(monkeypatch):
-    assert Settings().host == "127.0.0.1"
+    assert (Settings().host, Settings().trusted_proxies) == ("127.0.0.1", ())
     monkeypatch.setenv("SPACE_ID", "someone/space")
-    assert Settings().host == "0.0.0.0"
+    assert (Settings().host, Settings().trusted_proxies) == ("0.0.0.0", ("10.0.0.0/8",))
 
 
 @pytest.mark.parametrize(
@@ -51,6 +57,8 @@ def test_a_hosted_space_listens_to_everybody(monkeypatch):
         ),  # as other commands have it
         (["--port", "0", "--engine", "tensorrt", "--models", "siglit-mini"], "Unknown engine 'tensorrt'"),
         (["--port", "0", "--models", "siglit-mini,no-such-model"], "No model 'no-such-model'"),
+        (["--root-path", "http://example.com/siglip"], "must be a path such as /siglip"),
+        (["--trusted-proxies", "10.0.0.1,proxy"], "'proxy' is no address, and no network such as 10.0.0.0/8"),
         (["--host", "256.0.0.1"], "cannot listen on 256.0.0.1"),
     ],
 )

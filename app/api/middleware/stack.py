@@ -31,12 +31,11 @@ def add_middleware(api: FastAPI, settings: Settings, metrics: Metrics) -> None:
     api.add_middleware(BodyLimit, max_bytes=_MAX_EVENT_BYTES, prefixes=_EVENTS)
     api.add_middleware(RateLimit, per_minute=settings.requests_per_minute)
     api.add_middleware(ApiKeys, keys=[key.get_secret_value() for key in settings.api_keys])
-    if settings.cors_origins:
-        api.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["authorization", "content-type", "x-api-key", "x-request-id", "x-request-timeout"],
-            expose_headers=["X-Request-ID", "Server-Timing", "Retry-After"],
-        )
+    api.add_middleware(  # without origins, too: Gradio's own would let the pages of every site read answers
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["authorization", "content-type", "x-api-key", "x-request-id", "x-request-timeout"],
+        expose_headers=["X-Request-ID", "Server-Timing", "Retry-After"],
+    )
     api.add_middleware(AccessLog, count=metrics.response)

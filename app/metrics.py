@@ -12,7 +12,6 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from app.index_metrics import IndexMetrics
-from engines.errors import EngineError
 from engines.pool import EnginePool
 from engines.tracing import Trace, tracing
 from use_cases.telemetry.sketches import EMBED
@@ -59,7 +58,7 @@ class Metrics:
 
     @contextmanager
     def request(self, door: str, operation: str) -> Iterator[None]:
-        """Trace the block as a request, and count how it ends: "ok", the error's kind, or "cancelled"."""
+        """Trace the block as a request; count its end: "ok", "cancelled", "bug" or an error's code."""
         trace, outcome = Trace(door, operation), "cancelled"
         self.in_work += 1
         try:
@@ -67,7 +66,7 @@ class Metrics:
                 yield
             outcome = "ok"
         except Exception as error:
-            outcome = type(error).__name__ if isinstance(error, EngineError) else _kind(error)
+            outcome = str(getattr(error, "code", "bug"))
             raise
         finally:
             self.in_work -= 1
@@ -90,11 +89,6 @@ class Metrics:
     def _count_stages(self, traces: Sequence[Trace]) -> None:
         for span in (span for trace in traces for span in trace.spans if span.stage != EMBED):
             self._stages.labels(span.model, span.engine, span.stage).observe(span.duration_ms / 1000)
-
-
-def _kind(error: Exception) -> str:
-    """Return a REST error's own code; other exceptions are bugs."""
-    return str(getattr(error, "code", "bug"))
 
 
 class _WorkerCollector(Collector):

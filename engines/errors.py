@@ -11,9 +11,19 @@ EngineError
 └── EngineClosedError        the engine was stopped before it could answer
 """
 
+from __future__ import annotations
+
+import re
+
 
 class EngineError(Exception):
     """Base of all errors that a caller of an engine may want to catch."""
+
+    @property
+    def code(self) -> str:
+        """A short name for programs, such as "invalid_input" for InvalidInputError."""
+        words = re.findall("[A-Z][a-z]*", type(self).__name__.removesuffix("Error"))
+        return "_".join(words).lower()
 
 
 class UnknownModelError(EngineError):

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from app.api.answers import Answer
 from app.api.bodies import read_body
 from app.api.context import Context
-from app.api.errors import ApiError, code_of, error_body, status_of
+from app.api.errors import ApiError, error_body, status_of
 from app.api.schemas import ClassifyBody
 from engines.errors import EngineError, InferenceError, InvalidInputError
 from engines.pool import PooledEngine
@@ -90,7 +90,7 @@ def _status(error: EngineError) -> int:
 
 def _datum(index: int, answer: list[Classification] | EngineError) -> dict[str, Any]:
     if isinstance(answer, EngineError):
-        error = error_body(_status(answer), str(answer), code=code_of(answer), param=f"images[{index}]")
+        error = error_body(_status(answer), str(answer), code=answer.code, param=f"images[{index}]")
         return {"index": index, **error}
     return {"index": index, "results": answer}
 
@@ -99,4 +99,4 @@ def _refuse(answers: Sequence[list[Classification] | EngineError]) -> None:
     """Raise the first image's error; there is no result to send beside it."""
     first = answers[0]
     assert isinstance(first, EngineError)
-    raise ApiError(_status(first), f"images[0]: {first}", code=code_of(first), param="images[0]") from first
+    raise ApiError(_status(first), f"images[0]: {first}", code=first.code, param="images[0]") from first

@@ -70,12 +70,6 @@ def status_of(error: EngineError) -> int:
     return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
 
 
-def code_of(error: EngineError) -> str:
-    """Return a short name for programs, such as "invalid_input" for InvalidInputError."""
-    name = type(error).__name__.removesuffix("Error")
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
-
-
 def sentence_of(error: EngineError) -> str:
     """Return what an error says, with the requests that would help."""
     return f"{error} {_OUTDATED}" if isinstance(error, IndexMismatchError) else str(error)
@@ -98,7 +92,7 @@ def install_error_handlers(api: FastAPI) -> None:
 
     async def on_engine_error(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, EngineError)
-        return error_response(status_of(error), sentence_of(error), code=code_of(error))
+        return error_response(status_of(error), sentence_of(error), code=error.code)
 
     api.add_exception_handler(ApiError, on_api_error)
     api.add_exception_handler(EngineError, on_engine_error)

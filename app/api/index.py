@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 
 from app.api.bodies import check_body, content_type, open_form
 from app.api.context import Context
-from app.api.errors import ApiError, code_of, error_body, sentence_of, status_of
+from app.api.errors import ApiError, error_body, sentence_of, status_of
 from app.api.schemas_search import IndexBody
 from app.api.uploads import is_zip, store_uploads
 from app.gallery_answers import gallery_json
@@ -131,7 +131,7 @@ async def _summary(context: Context, name: str) -> dict[str, Any]:
     try:
         return _described(await context.services.galleries.status(name), failures=False)
     except EngineError as error:
-        body = error_body(status_of(error), sentence_of(error), code=code_of(error))
+        body = error_body(status_of(error), sentence_of(error), code=error.code)
         return {"id": name, "object": "gallery", **body}
 
 

@@ -10,7 +10,7 @@ from functools import partial
 
 import pybase64
 
-from app.api.errors import ApiError, code_of
+from app.api.errors import ApiError
 from app.api.schemas import ImageItem, ImageLike, ImageUrlItem, Item, TextItem, TypedTextItem
 from app.remote.fetch import fetch_image
 from engines.errors import EngineError, InvalidInputError
@@ -135,11 +135,17 @@ def _from_base64(text: str) -> bytes:
         _, separator, text = text.partition(_BASE64)
         if not separator:
             raise InvalidInputError("The data URI must hold base64: data:image/...;base64,...")
-    try:
-        with span("receive"):
+    with span("receive"):
+        try:
             return pybase64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidInputError("The image is neither a data URI nor base64, or it was cut off.") from None
+        except (binascii.Error, ValueError):
+            pass  # it may be in lines, as the command base64 writes it
+        try:
+            return pybase64.b64decode("".join(text.split()), validate=True)
+        except (binascii.Error, ValueError):
+            raise InvalidInputError(
+                "The image is neither a data URI nor base64, or it was cut off."
+            ) from None
 
 
 def _problem(text: str) -> InvalidInputError | None:
@@ -154,6 +160,6 @@ def _refuse_unusable(results: Sequence[object], param: str) -> None:
     for index, result in enumerate(results):
         if isinstance(result, EngineError):
             name = f"{param}[{index}]"
-            raise ApiError(422, f"{name}: {result}", code=code_of(result), param=name) from result
+            raise ApiError(422, f"{name}: {result}", code=result.code, param=name) from result
         if isinstance(result, BaseException):
             raise result

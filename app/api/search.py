@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from app.api.answers import Answer
 from app.api.bodies import read_body
 from app.api.context import Context
-from app.api.errors import ApiError, code_of, error_body, status_of
+from app.api.errors import ApiError, error_body, status_of
 from app.api.items import ItemReader
 from app.api.schemas_search import FilterBody, QueryBody, SearchBody, search_from_form
 from app.gallery_answers import answer_json
@@ -138,7 +138,7 @@ def _outcome(
 
 
 def _problem(error: EngineError, param: str, status: int | None = None) -> ApiError:
-    return ApiError(status or status_of(error), f"{param}: {error}", code=code_of(error), param=param)
+    return ApiError(status or status_of(error), f"{param}: {error}", code=error.code, param=param)
 
 
 def _datum(outcome: list[dict[str, Any]] | ApiError) -> dict[str, Any]:

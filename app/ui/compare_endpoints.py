@@ -35,15 +35,14 @@ def build_compare_endpoints(services: Services) -> None:
         Returns a column for each model and engine: of every label the rank, sigmoid, softmax, cosine and
         logit; one sentence that explains why the columns differ; and how much the scores depend on the set
         of labels and on the prompt template. A model that fails is listed under "failed" with its reason.
+        The first use of a quantized engine builds it, which takes minutes.
 
         Args:
             image: the image file; over MCP a data URI such as data:image/jpeg;base64,...
             labels: the classes, one a line or comma-separated, such as "a cat, a dog".
             models: names of the models to ask, see list_models; none for all.
             engines: runtimes and precisions, such as "onnx-int8-dynamic"; none for each model's best.
-                The first use of a quantized engine builds it, which takes minutes.
-            sigmoid_templates: prompts with {label} in them for SigLIP's kin, one a line; empty for the
-                model's own.
+            sigmoid_templates: prompts with {label} for SigLIP's kin, one a line; empty for the model's own.
             softmax_templates: the same for CLIP's kin.
             distractor: one label more, of which is told only what it does to the others.
             mistakes: also prepare the request wrongly on purpose, and tell what that does to the scores.

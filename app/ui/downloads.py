@@ -8,12 +8,13 @@ Gradio's route for files would do for anybody.
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import gradio as gr
 from gradio import processing_utils, routes
+from gradio.utils import get_upload_folder
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -22,6 +23,7 @@ from engines.errors import EngineError
 from engines.preparation.images import MAX_IMAGE_BYTES
 
 _TIMEOUT_S = 20.0
+_FILE_ROUTE = "/gradio_api/file="
 
 
 def guard_downloads(*, allow_urls: bool) -> None:
@@ -30,7 +32,15 @@ def guard_downloads(*, allow_urls: bool) -> None:
     routes.secure_url_stream_response = _refuse_to_pass_on  # type: ignore[attr-defined]
 
 
+def _own_upload(url: str) -> str | None:
+    """Return the path of an upload that a URL of this server names, as Gradio's upload tool for MCP does."""
+    path = Path(unquote(url.partition(_FILE_ROUTE)[2])).resolve()
+    return str(path) if path.is_relative_to(Path(get_upload_folder()).resolve()) and path.is_file() else None
+
+
 async def _refuse(url: str, cache_dir: str) -> str:
+    if own := _own_upload(url):
+        return own
     raise gr.Error("URLs are not fetched; upload the file itself.", print_exception=False)
 
 
@@ -40,6 +50,8 @@ async def _refuse_to_pass_on(url: str, request: Request) -> NoReturn:
 
 async def _download(url: str, cache_dir: str) -> str:
     """Return the path of the downloaded file."""
+    if own := _own_upload(url):
+        return own
     try:
         data = await fetch_image(url, max_bytes=MAX_IMAGE_BYTES, timeout_s=_TIMEOUT_S)
     except EngineError as error:

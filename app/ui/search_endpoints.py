@@ -52,8 +52,7 @@ def build_search_endpoints(services: Services) -> None:
 
         Args:
             text: what the images should show, such as "a boat at sunset"; may be empty with an image.
-            image: an image that they should be like; over MCP a data URI such as
-                data:image/jpeg;base64,...
+            image: an image that they should be like; over MCP a data URI such as data:image/png;base64,...
             negative: what they should not show.
             like: the id of an image of the gallery that they should be like, in place of an image.
             gallery: its name, see index_status; "demo" is always there.

@@ -52,14 +52,14 @@ class ZeroShotHandlers:
     ) -> dict[str, Any]:
         """Score how well each label fits an image, with SigLIP-style and CLIP-style models.
 
+        The first use of a quantized engine builds it, which takes minutes.
+
         Args:
-            image: the image file: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF; over MCP a data URI such as
-                data:image/jpeg;base64,...
+            image: the image file, JPEG, PNG, WebP...; over MCP a data URI such as data:image/jpeg;base64,...
             labels: the classes, one a line or comma-separated, such as "a cat, a dog".
             template: a prompt with {label} in it, or several, one a line; empty for the model's own.
             models: names of the models to ask, see list_models.
             engine: the runtime and precision, such as "onnx-int8-dynamic"; empty for each model's best.
-                The first use of a quantized engine builds it, which takes minutes.
         """
         with self._services.metrics.request("gradio", "zero_shot"):
             request = self._checked(image, labels, template)

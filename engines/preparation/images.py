@@ -146,11 +146,12 @@ def _shrink(image: Image.Image, min_side: int) -> Image.Image:
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey by its range and float grey by its values; Pillow would clip both to white."""
+    """Scale 16-bit grey by its range and float grey by its finite values; Pillow would clip both to white."""
     values: NDArray[np.floating] = np.asarray(image, dtype=np.float32)
     if image.mode == "F":
-        low, high = float(np.nanmin(values)), float(np.nanmax(values))
-        values = np.nan_to_num((values - low) * (255 / max(high - low, 1e-12)))
+        known = values[np.isfinite(values)]
+        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+        values = np.nan_to_num((values - low) * (255 / max(high - low, 1e-12)), posinf=255, neginf=0)
     else:
         values = values / 257  # 65535 / 255
     return Image.fromarray(np.clip(values + 0.5, 0, 255).astype(np.uint8))

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,9 @@ async def test_mcp_tools_are_described_and_answer(server):
         assert {name.removeprefix("/") for name in ENDPOINTS} <= set(tools)
         assert "unit vector" in tools["embed_text"].description
         assert "one text a line" in json.dumps(tools["embed_text"].inputSchema)
+        for tool in tools.values():  # Gradio takes the first line of what a docstring says of a parameter
+            for name, parameter in tool.inputSchema["properties"].items():
+                assert re.search(r"(\.|\.\.\.)$", parameter["description"]), (tool.name, name)
         arguments = {"texts": "a cat", "model": "", "engine": ""}
         answer = json.loads((await session.call_tool("embed_text", arguments)).content[0].text)
         assert len(answer["embeddings"][0]) == DIM

@@ -76,16 +76,26 @@ def test_a_file_of_the_server_is_not_read_through_any_door(page, secret, door):
     assert not list(uploads.rglob(secret.name))
 
 
-def test_a_tool_call_names_no_file_of_the_server(page, secret):
+def call_tool(http, image):
+    tool = {"name": "zero_shot", "arguments": {"image": image, "labels": "a cat", "models": ["siglit-mini"]}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": tool}
+    headers = {"Accept": "application/json, text/event-stream"}
+    return http.post("/gradio_api/mcp/", json=body, headers=headers).text
+
+
+@pytest.mark.parametrize("start", ["", "http://127.0.0.1:1/gradio_api/file="])
+def test_a_tool_call_names_no_file_of_the_server(page, secret, start):
     http, uploads = page
-    tool = {"name": "zero_shot", "arguments": {"image": str(secret), "labels": "a cat"}}
-    answer = http.post(
-        "/gradio_api/mcp/",
-        json={"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": tool},
-        headers={"Accept": "application/json, text/event-stream"},
-    )
-    assert '"isError":true' in answer.text
+    assert '"isError":true' in call_tool(http, f"{start}{secret}")
     assert not list(uploads.rglob(secret.name))
+
+
+def test_a_tool_call_may_name_an_upload_by_its_url(page):
+    http, _ = page
+    (path,) = http.post("/gradio_api/upload", files={"files": ("cat.jpg", CAT.read_bytes())}).json()
+    answer = call_tool(http, f"http://127.0.0.1:7860/gradio_api/file={path}")
+    assert '"isError":false' in answer
+    assert "a cat" in answer
 
 
 def test_an_upload_is_taken(page):

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 from pathlib import Path
 
 import httpx
@@ -46,6 +47,9 @@ def embed(api, items, **options):
         CAT_URI,
         {"image": CAT_URI},
         {"image": CAT_URI.partition(",")[2]},
+        {
+            "image": base64.encodebytes(Path(CAT).read_bytes()).decode()
+        },  # in lines, as the command base64 writes it
         {"type": "image_url", "image_url": {"url": CAT_URI, "detail": "low"}},
         {"type": "image_url", "image_url": CAT_URI},
     ],
@@ -300,6 +304,14 @@ def test_the_description_s_page_needs_no_other_site(api):
 def test_refusals_are_counted_by_status(api):
     api.post("/v1/embeddings", json={"input": []})
     assert 'siglip_http_responses_total{route="/v1/embeddings",status="422"}' in api.get("/metrics").text
+
+
+def test_an_error_has_one_name_however_it_left(api):
+    api.post("/v1/embeddings", json={"input": [BAD_URI]})  # as one of many items
+    api.post("/v1/features", json={"images": [CAT_URI], "engine": "onnx-int8-dynamic"})
+    outcomes = set(re.findall(r'siglip_requests_total{.*?outcome="(\w+)"}', api.get("/metrics").text))
+    assert "invalid_input" in outcomes
+    assert all(outcome == outcome.lower() for outcome in outcomes)
 
 
 def test_an_unknown_model_is_not_found(api):

@@ -50,6 +50,14 @@ def test_every_mode_becomes_rgb(mode):
     assert np.abs(np.subtract(colour(decoded), expected)).max() <= 2
 
 
+def test_float_pixels_without_a_number_leave_the_others_as_they_are():
+    values = np.tile(np.array([0, 1, np.inf, -np.inf, np.nan], np.float32), (5, 1))
+    decoded = decode_image(encoded(Image.fromarray(values), "TIFF"))
+    assert np.asarray(decoded)[0, :, 0].tolist() == [0, 255, 255, 0, 0]
+    nothing = Image.fromarray(np.full((5, 5), np.nan, np.float32))
+    assert colour(decode_image(encoded(nothing, "TIFF"))) == (0, 0, 0)
+
+
 def test_transparency_turns_white():
     clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
     palette = Image.new("P", (4, 4), 0)

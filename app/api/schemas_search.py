@@ -47,7 +47,7 @@ class FilterBody(_Strict):
     min_height: _Pixels = 0
     orientation: Literal["landscape", "portrait", "square"] | None = None
     hide_duplicates: Annotated[
-        bool, Field(description="leave out what is the same as an earlier image, or nearly")
+        bool, Field(description="of images that are the same, or nearly, keep the best alone")
     ] = False
 
 

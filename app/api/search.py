@@ -103,7 +103,7 @@ async def _find(
         texts = reader.check_texts(body.texts, "texts")
         usable = [image for image in images if isinstance(image, SourceImage)]
         return await find_texts(context.services, body.gallery, pooled, usable, texts, body.top_k)
-    where = ImageFilter(**body.filter.model_dump())
+    where = ImageFilter(**body.filter.model_dump(exclude={"hide_duplicates"}))
     queries = [
         ImageQuery(
             **query.model_dump(exclude={"image"}),
@@ -112,6 +112,7 @@ async def _find(
             offset=body.offset,
             min_score=body.min_score,
             where=where,
+            hide_duplicates=body.filter.hide_duplicates,
         )
         for query, image in zip(body.all_queries, images, strict=True)
         if not isinstance(image, EngineError)

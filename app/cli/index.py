@@ -55,7 +55,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     search.add_argument("--below", default="", help="only images whose ids begin so, such as holiday/2024/")
     search.add_argument("--caption-contains", default="", help="only images whose caption has this in it")
-    search.add_argument("--hide-duplicates", action="store_true", help="show each picture once")
+    search.add_argument(
+        "--hide-duplicates", action="store_true", help="of nearly the same pictures, show the best"
+    )
     search.add_argument(
         "--captions", action="store_true", help="find the captions of the index that fit --image best"
     )

@@ -99,11 +99,8 @@ async def search(args: argparse.Namespace) -> SearchAnswer | TextAnswer:
             like=args.like,
             top_k=args.top_k,
             min_score=args.min_score,
-            where=ImageFilter(
-                id_prefix=args.below,
-                caption_contains=args.caption_contains,
-                hide_duplicates=args.hide_duplicates,
-            ),
+            where=ImageFilter(id_prefix=args.below, caption_contains=args.caption_contains),
+            hide_duplicates=args.hide_duplicates,
         )
         return await search_images(pooled, table, query)
 

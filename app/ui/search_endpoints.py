@@ -61,7 +61,7 @@ def build_search_endpoints(services: Services) -> None:
             top_k: how many hits, at most 1000.
             min_score: leave out hits whose score is below this: a probability or a cosine, see above.
             caption_contains: only images with this in their caption.
-            hide_duplicates: show images once that are the same, or nearly.
+            hide_duplicates: of images that are the same, or nearly, show the best alone.
             thumbnails: show the hits, as data URIs of small JPEGs.
         """
         with services.metrics.request("gradio", "search"):
@@ -75,10 +75,8 @@ def build_search_endpoints(services: Services) -> None:
                 like=as_text("like", like),
                 top_k=_whole_number("top_k", top_k),
                 min_score=_number("min_score", min_score),
-                where=ImageFilter(
-                    caption_contains=as_text("caption_contains", caption_contains),
-                    hide_duplicates=as_flag("hide_duplicates", hide_duplicates),
-                ),
+                where=ImageFilter(caption_contains=as_text("caption_contains", caption_contains)),
+                hide_duplicates=as_flag("hide_duplicates", hide_duplicates),
             )
             name, shown = as_text("gallery", gallery) or DEMO, as_flag("thumbnails", thumbnails)
             (found,) = await find_images(services, name, pooled, [query])

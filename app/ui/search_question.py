@@ -113,6 +113,7 @@ class SearchQuestion:
             offset=offset,
             min_score=min_score or None,  # 0 is no condition: cosines may be below it
             where=self._where(),
+            hide_duplicates=bool(self.hide_duplicates),
         )
 
     def _where(self) -> ImageFilter:
@@ -123,7 +124,6 @@ class SearchQuestion:
             min_width=side,
             min_height=side,
             orientation=_orientation(as_text("orientation", self.orientation)),
-            hide_duplicates=bool(self.hide_duplicates),
         )
 
 

@@ -130,7 +130,12 @@ def test_near_duplicates_are_counted_and_hidden_alike_for_each_model(gallery_api
         assert owners == {"cat.jpg": "", "copy.jpg": "cat.jpg", "small.jpg": "cat.jpg", "rocket.jpg": ""}
     hidden = {"hide_duplicates": True}
     for result in search(gallery_api, "twins", {"text": "a cat"}, models=models, filter=hidden):
-        assert (ids(result), result["searched"]) == (["cat.jpg", "rocket.jpg"], 2)
+        assert len(result["hits"]) == 2
+        assert result["hits"][0]["id"] in ("cat.jpg", "copy.jpg", "small.jpg")  # the best of them
+        assert (result["hits"][1]["id"], result["searched"]) == ("rocket.jpg", 4)
+    hidden |= {"id_prefix": "s"}  # the first of them is none of those
+    for result in search(gallery_api, "twins", {"text": "a cat"}, models=models, filter=hidden):
+        assert (ids(result), result["searched"]) == (["small.jpg"], 1)
 
 
 def test_thumbnails_are_small_jpegs_when_they_are_wanted(gallery_api, album):

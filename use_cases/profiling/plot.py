@@ -21,10 +21,10 @@ _STACK, _BAR, _BETWEEN, _GAP, _AROUND = 34, 11, 8, 80, 200
 
 
 def draw_profile(profile: Profile) -> str:
-    """Return the HTML document."""
+    """Return the HTML document, which needs no network."""
     from plotly.io import to_html
 
-    page: str = to_html(profile_figure(profile), include_plotlyjs="cdn", validate=False)
+    page: str = to_html(profile_figure(profile), include_plotlyjs=True, validate=False)
     return page.rstrip() + "\n"
 
 

@@ -26,7 +26,6 @@ class ImageFilter:
     min_width: int = 0  # pixels
     min_height: int = 0
     orientation: Orientation | None = None
-    hide_duplicates: bool = False  # leave out what is the same as an earlier image, or nearly
 
     def __bool__(self) -> bool:
         """Tell whether there is any condition."""
@@ -56,8 +55,6 @@ class ImageFilter:
             if self.orientation not in _ORIENTATIONS:
                 raise InvalidInputError(f"The filter orientation must be one of {', '.join(_ORIENTATIONS)}.")
             parts.append(_ORIENTATIONS[self.orientation])
-        if self.hide_duplicates:
-            parts.append("duplicate_of = ''")
         return " AND ".join(parts) or None
 
 

@@ -220,7 +220,7 @@ class ImageTable:
         snapshot = self.snapshot()
         return {
             "images": len(snapshot),
-            "duplicates": len(snapshot) - snapshot.count(ImageFilter(hide_duplicates=True)),
+            "duplicates": snapshot.num_duplicates(),
             "with_caption": snapshot.count(ImageFilter(has_caption=True)),
             "dim": self.dim,
             "ann": asdict(snapshot.ann) if snapshot.ann else None,

@@ -36,6 +36,7 @@ class ImageQuery:
     offset: int = 0  # results to skip: for the next page
     min_score: float | None = None  # None keeps all
     where: ImageFilter = field(default_factory=ImageFilter)
+    hide_duplicates: bool = False  # of images that are the same, or nearly, keep the best; it counts as one
 
     @property
     def weighs_text_alone(self) -> bool:

@@ -19,7 +19,7 @@ from use_cases.retrieval.errors import UnknownIndexError
 from use_cases.retrieval.image_table import ImageTable
 from use_cases.retrieval.query import ImageQuery, check_query
 from use_cases.retrieval.records import ImageRecord
-from use_cases.retrieval.snapshot import Effort
+from use_cases.retrieval.snapshot import Effort, Neighbours, Snapshot
 from use_cases.side_by_side import side_by_side
 from use_cases.timings import add_up
 from use_cases.zero_shot import scores_from_cosines
@@ -152,8 +152,7 @@ def _find(table: ImageTable, ranking: _Ranking) -> _Found:
     searched = snapshot.count(query.where) if query.where else total
     end = query.offset + query.top_k
     effort: Effort = "full" if query.text.strip() or query.negative.strip() else "image"
-    # One more than wanted tells of another page.
-    (nearest,) = snapshot.nearest(ranking.direction[None], end + 1, query.where, effort=effort)
+    nearest = _nearest(snapshot, ranking, end + 1, effort)  # one more than wanted tells of another page
     scores = ranking.scores(nearest.cosines)
     reached = len(scores) if query.min_score is None else int((scores >= query.min_score).sum())
     page = nearest.best(min(reached, end)).after(query.offset)
@@ -167,6 +166,19 @@ def _find(table: ImageTable, ranking: _Ranking) -> _Found:
         exact=snapshot.is_exact,
         explanation="" if page.number else _explain(ranking, scores, reached, searched, total),
     )
+
+
+def _nearest(snapshot: Snapshot, ranking: _Ranking, number: int, effort: Effort) -> Neighbours:
+    """Return the nearest images, so many if there are; of duplicates the best, where the query wants that."""
+    query, asked = ranking.query, number
+    while True:
+        (nearest,) = snapshot.nearest(ranking.direction[None], asked, query.where, effort=effort)
+        if not query.hide_duplicates:
+            return nearest
+        _, first = np.unique(snapshot.originals(nearest), return_index=True)
+        if len(first) >= number or nearest.number < asked:
+            return nearest.at(np.sort(first)[:number])
+        asked *= 4
 
 
 def _combine(

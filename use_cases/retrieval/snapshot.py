@@ -46,6 +46,10 @@ class Neighbours(NamedTuple):
         """Return the first few."""
         return Neighbours(self.rows[:count], self.cosines[:count])
 
+    def at(self, places: NDArray[np.intp]) -> Neighbours:
+        """Return those at some places, which are in order."""
+        return Neighbours(self.rows[places], self.cosines[places])
+
     @classmethod
     def joined(cls, parts: Sequence[Neighbours]) -> Neighbours:
         """Return those of several queries one after the other."""
@@ -85,6 +89,11 @@ class Snapshot:
         """Return the number of images that meet a condition."""
         with self._errors():
             return int(self._table.count_rows(where.to_sql()))
+
+    def num_duplicates(self) -> int:
+        """Return the number of images that are marked as the same as another, or nearly."""
+        with self._errors():
+            return int(self._table.count_rows("duplicate_of != ''"))
 
     @property
     def in_memory(self) -> bool:
@@ -126,6 +135,11 @@ class Snapshot:
         """Return the ids of images, in their order."""
         ids: list[str] = self._take(neighbours, ["id"])["id"].to_pylist()
         return ids
+
+    def originals(self, neighbours: Neighbours) -> list[str]:
+        """Return of each image the id of that which it is a duplicate of; its own when it is none."""
+        rows = self._take(neighbours, ["id", "duplicate_of"]).to_pylist()
+        return [row["duplicate_of"] or row["id"] for row in rows]
 
     def records(self, neighbours: Neighbours) -> list[ImageRecord]:
         """Return what is kept of images, in their order, with their thumbnails."""

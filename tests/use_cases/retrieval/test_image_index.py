@@ -96,7 +96,6 @@ def test_a_snapshot_stays_as_it_was_and_the_next_one_is_new(table, place):
         (ImageFilter(id_prefix="%"), []),
         (ImageFilter(caption_contains="a 'quoted' Cat"), ["wide"]),
         (ImageFilter(has_caption=True), ["wide"]),
-        (ImageFilter(hide_duplicates=True), ["it's", "wide"]),
     ],
 )
 def test_conditions(tmp_path, condition, ids):
@@ -104,7 +103,7 @@ def test_conditions(tmp_path, condition, ids):
     images = [
         record("wide", width=80, height=60, caption="A 'Quoted' cat"),
         record("it's", width=40, height=70),
-        record("1%_é🐱", width=60, height=60, duplicate_of="wide"),
+        record("1%_é🐱", width=60, height=60),
     ]
     table.add(images, unit_rows(3))
     (found,) = table.snapshot().nearest(unit_rows(1), 10, condition)

@@ -113,6 +113,30 @@ async def test_images_that_tie_are_on_one_page_each(tmp_path):
     assert len(set(seen)) == len(seen) == 48
 
 
+async def test_of_duplicates_only_the_best_is_found_and_counts_as_one(tmp_path):
+    async with colour_engine() as pooled:
+        table = ImageIndex(tmp_path, create=True).table(pooled.engine.spec, create=True)
+        angles = np.linspace(np.pi / 2, 0, 100)  # the last is the nearest to red
+        rows = np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=1).astype(np.float32)
+        names = [f"{number // 10}-{number % 10}" for number in range(100)]  # ten of each; x-0 came first
+        owners = ["" if name.endswith("0") else f"{name[0]}-0" for name in names]
+        table.add([record(n, duplicate_of=o) for n, o in zip(names, owners, strict=True)], rows)
+
+        async def answers(**query):
+            return await search_images(pooled, table, ImageQuery(text="red", hide_duplicates=True, **query))
+
+        everything = await answers()
+        assert ids(everything) == [f"{number}-9" for number in range(9, -1, -1)]
+        assert [hit.rank for hit in everything.hits] == list(range(1, 11))
+        assert (everything.searched, everything.has_more) == (100, False)
+        page = await answers(top_k=3, offset=6)
+        assert (ids(page), page.has_more) == (["3-9", "2-9", "1-9"], True)
+        page = await answers(top_k=3, offset=7)
+        assert (ids(page), page.has_more) == (["2-9", "1-9", "0-9"], False)
+        assert ids(await answers(where=ImageFilter(id_prefix="4-3"))) == ["4-3"]  # 4-0 does not meet it
+        assert len((await answers(min_score=0.98)).hits) < 10
+
+
 @pytest.mark.parametrize(
     ("page", "has_more"),
     [

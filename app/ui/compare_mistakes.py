@@ -13,6 +13,7 @@ from app.ui.compare_one_handlers import not_ready
 from app.ui.compare_pictures import build_picture
 from app.ui.engine_choice import BEST, engine_choices
 from app.ui.errors import streams_errors
+from app.ui.newest import newest_wins
 from app.ui.uploads import EVENT_OPTIONS, Upload, as_names, as_text, uploaded_file
 from app.ui.waiting import until_answered
 from use_cases.comparison.mistakes import try_all
@@ -32,12 +33,13 @@ class MistakeHandlers:
         self._services = services
 
     @streams_errors
+    @newest_wins
     async def on_run(self, image: Upload, labels: Any, models: Any, engine: Any) -> AsyncGenerator[str, None]:
         """Yield the mistakes as HTML; how long it has waited while engines are loaded."""
         names, engine = as_names("models", models), as_text("engine", engine)
-        waiting = await not_ready(self._services, names, [engine])
+        waiting = not_ready(self._services, names, [engine])
         answer = self._answer(image, as_text("labels", labels), names, engine)
-        async for shown in until_answered(answer, waiting, str, EMPTY_STATE):
+        async for shown in until_answered(answer, waiting, str):
             yield shown
 
     async def _answer(self, image: Upload, labels: str, models: list[str], engine: str) -> str:

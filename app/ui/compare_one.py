@@ -67,7 +67,7 @@ def build(services: Services) -> Linked:
         on_example, examples, [form.image, form.picture, form.labels], api_visibility="private"
     )
     for event in (shown.then, run.click):
-        event(handlers.on_run, form.components, results, **_PRIVATE).success(
+        event(handlers.on_run, form.components, results, trigger_mode="multiple", **_PRIVATE).success(
             None, js=_SHOW_RESULTS, api_visibility="private"
         )
     return Linked(handlers.on_link, form.components)

@@ -9,9 +9,10 @@ import gradio as gr
 
 from app.services import Services
 from app.ui.compare_links import read_link
-from app.ui.compare_one_cards import EMPTY_STATE, render_comparison
+from app.ui.compare_one_cards import render_comparison
 from app.ui.compare_question import VIEW, CompareQuestion, LinkedInputs
 from app.ui.errors import streams_errors
+from app.ui.newest import newest_wins
 from app.ui.uploads import uploaded_file
 from app.ui.waiting import until_answered
 from engines.errors import EngineError, InvalidInputError, UnknownModelError
@@ -60,11 +61,12 @@ class CompareOneHandlers:
         self._services = services
 
     @streams_errors
+    @newest_wins
     async def on_run(self, *values: Any) -> AsyncGenerator[str, None]:
         """Yield the comparison as HTML; how long it has waited while engines are loaded."""
         question = CompareQuestion.of(values)
-        waiting = await not_ready(self._services, question.models, question.engines)
-        async for shown in until_answered(self._answer(question), waiting, str, EMPTY_STATE):
+        waiting = not_ready(self._services, question.models, question.engines)
+        async for shown in until_answered(self._answer(question), waiting, str):
             yield shown
 
     def on_link(self, request: gr.Request) -> tuple[Any, ...]:

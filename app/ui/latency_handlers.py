@@ -71,11 +71,11 @@ class LatencyHandlers:
 
     @shows_errors
     async def on_csv(self, window: Any, engine: Any) -> str:
-        """Return the file with the window's times by stage."""
+        """Return the file with the window's times, of whole requests and by stage."""
         view, _ = await self._view(window, WHOLE, engine)
         if not view.stages:
             raise InvalidInputError("There is nothing to download: no request in this window.")
-        return save_file(to_csv(view.stages).encode("utf-8"), "stages.csv")
+        return save_file(to_csv(view.operations, view.stages).encode("utf-8"), "stages.csv")
 
     @shows_errors
     async def on_chrome_trace(self, window: Any, engine: Any) -> str:

@@ -12,6 +12,7 @@ from app.gallery_search import open_table
 from app.services import Services
 from app.ui.engine_choice import render_qualities
 from app.ui.errors import shows_errors, streams_errors
+from app.ui.newest import newest_wins
 from app.ui.search_cards import EMPTY_STATE, Answer, render_answers
 from app.ui.search_progress import page_sentence
 from app.ui.search_question import IMAGES, SearchQuestion, event_text
@@ -85,14 +86,17 @@ class SearchHandlers:
         names, engine = as_names("models", models), as_text("engine", engine)
         return render_qualities(await self._services.qualities(names or self._services.models, engine))
 
+    @newest_wins
     async def _run(self, question: SearchQuestion, offset: int) -> AsyncGenerator[Shown, None]:
-        waiting = await self._services.not_ready(*question.chosen)
+        waiting = self._services.not_ready(*question.chosen)
 
         def note(waited: str) -> Shown:
             return waited, *_SAME_PAGES
 
-        empty: Shown = EMPTY_STATE, *_NO_PAGES
-        async for shown in until_answered(self._answer(question, offset), waiting, note, empty):
+        def failed(why: str) -> Shown:
+            return why, *_NO_PAGES
+
+        async for shown in until_answered(self._answer(question, offset), waiting, note, failed):
             yield shown
 
     async def _answer(self, question: SearchQuestion, offset: int) -> Shown:

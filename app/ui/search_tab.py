@@ -21,6 +21,7 @@ from app.ui.uploads import EVENT_OPTIONS
 
 CSS = search_cards.CSS + search_map.CSS + search_progress.CSS + search_gallery_panel.CSS
 _PRIVATE: dict[str, Any] = EVENT_OPTIONS | {"api_visibility": "private"}
+_AGAIN = _PRIVATE | {"trigger_mode": "multiple"}  # while the last question is not answered
 _QUIET = _PRIVATE | {"show_progress": "hidden"}
 # The results lie below the fold on a phone, and begin above it for who pressed "Next" at their end.
 _SHOW = """() => {{
@@ -108,19 +109,19 @@ def _wire_search(
     uploaded = form.image.upload(lambda: "", None, form.like, **_QUIET)
     moved = form.gallery.change(lambda: "", None, form.like, **_QUIET)
     answered = [
-        controls.search.click(handlers.on_search, question, shown, **_PRIVATE),
-        form.text.submit(handlers.on_search, question, shown, **_PRIVATE),
-        form.negative.submit(handlers.on_search, question, shown, **_PRIVATE),
-        examined.then(handlers.on_search, question, shown, **_PRIVATE),
-        picked.success(handlers.on_search, question, shown, **_PRIVATE),
-        uploaded.then(handlers.on_search, question, shown, **_PRIVATE),
-        results.previous.click(handlers.on_previous, [results.offset, *question], shown, **_PRIVATE),
-        results.following.click(handlers.on_next, [results.offset, *question], shown, **_PRIVATE),
+        controls.search.click(handlers.on_search, question, shown, **_AGAIN),
+        form.text.submit(handlers.on_search, question, shown, **_AGAIN),
+        form.negative.submit(handlers.on_search, question, shown, **_AGAIN),
+        examined.then(handlers.on_search, question, shown, **_AGAIN),
+        picked.success(handlers.on_search, question, shown, **_AGAIN),
+        uploaded.then(handlers.on_search, question, shown, **_AGAIN),
+        results.previous.click(handlers.on_previous, [results.offset, *question], shown, **_AGAIN),
+        results.following.click(handlers.on_next, [results.offset, *question], shown, **_AGAIN),
     ]
     for event in answered:
         event.success(None, js=_SHOW.format("search-results"), api_visibility="private")
     for event in (cleared, moved):
-        event.then(handlers.on_change, question, shown, **_PRIVATE)
+        event.then(handlers.on_change, question, shown, **_AGAIN)
     form.mode.change(_on_mode, form.mode, [form.text, form.negative, form.tags], **_QUIET)
     for changed in (form.engine.change, form.models.change, *(event.success for event in answered[:2])):
         changed(handlers.on_engine, [form.models, form.engine], controls.qualities, **_QUIET)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from app.ui.engine_choice import render_waiting
+from app.ui.html_parts import render_note
 from engines.errors import EngineError
 from engines.loading import EngineKey
 
@@ -15,29 +16,37 @@ T = TypeVar("T")
 
 
 async def until_answered(
-    answer: Coroutine[Any, Any, T], waiting: Sequence[EngineKey], note: Callable[[str], T], empty: T
-) -> AsyncIterator[T]:
-    """Yield an answer; before it, each second, how long it has waited for engines.
+    answer: Coroutine[Any, Any, T],
+    waiting: Awaitable[Sequence[EngineKey]],
+    note: Callable[[str], T],
+    failed: Callable[[str], T] | None = None,
+) -> AsyncGenerator[T, None]:
+    """Yield an answer; before it, each second, how long it has waited for engines; after an error why.
+
+    So no older answer stands beside a question that it does not belong to.
 
     Args:
         answer: ends when nobody listens any more.
         waiting: the engines that have to be loaded first; none: there is nothing to say meanwhile.
         note: makes what is shown of the HTML of a note.
-        empty: stands after an error in place of a note that would wait for ever; without a note an older
-            answer stays.
+        failed: does so after an error; the same when it is left out.
 
     Raises:
         EngineError: what the answer raises.
     """
     start_s = time.monotonic()
-    answering = asyncio.ensure_future(answer)
+    answering: asyncio.Future[T] | None = None
     try:
-        while waiting and not (await asyncio.wait({answering}, timeout=1))[0]:
-            yield note(render_waiting(waiting, time.monotonic() - start_s))
+        keys = await waiting
+        answering = asyncio.ensure_future(answer)
+        while keys and not (await asyncio.wait({answering}, timeout=1))[0]:
+            yield note(render_waiting(keys, time.monotonic() - start_s))
         yield await answering
-    except EngineError:
-        if waiting:
-            yield empty
+    except EngineError as error:
+        yield (failed or note)(render_note(str(error)))
         raise
     finally:
-        answering.cancel()  # of no effect when it has answered
+        if answering is None:
+            answer.close()
+        else:
+            answering.cancel()  # of no effect when it has answered

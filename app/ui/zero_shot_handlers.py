@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 from app.services import Services
 from app.ui.engine_choice import render_qualities
 from app.ui.errors import shows_errors, streams_errors
-from app.ui.result_cards import EMPTY_STATE, render_cards
+from app.ui.newest import newest_wins
+from app.ui.result_cards import render_cards
 from app.ui.uploads import Upload, as_names, as_text, uploaded_file
 from app.ui.waiting import until_answered
 from engines.tracing import span
@@ -31,14 +32,15 @@ class ZeroShotHandlers:
         self._services = services
 
     @streams_errors
+    @newest_wins
     async def on_run(
         self, image: Upload, labels: str, template: str, models: list[str], engine: str
     ) -> AsyncGenerator[str, None]:
         """Yield the results as HTML; how long it has waited while engines are loaded for the first time."""
         models, engine = as_names("models", models), as_text("engine", engine)
-        waiting = await self._services.not_ready(models, engine)
+        waiting = self._services.not_ready(models, engine)
         answer = self._answer(image, labels, template, models, engine)
-        async for shown in until_answered(answer, waiting, str, EMPTY_STATE):
+        async for shown in until_answered(answer, waiting, str):
             yield shown
 
     @shows_errors

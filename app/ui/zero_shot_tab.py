@@ -75,7 +75,7 @@ def build_zero_shot_tab(services: Services) -> None:
                 )
             with gr.Column(scale=3, min_width=300):
                 results = gr.HTML(EMPTY_STATE, label="Results", elem_id="zero-shot-results")
-        page_options = EVENT_OPTIONS | {"api_visibility": "private"}
+        page_options = EVENT_OPTIONS | {"api_visibility": "private", "trigger_mode": "multiple"}
         shown = examples.click(
             on_example, examples, [question.image, question.labels], api_visibility="private"
         ).then(handlers.on_run, question.components, results, **page_options)

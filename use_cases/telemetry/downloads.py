@@ -14,14 +14,16 @@ from use_cases.telemetry.sketches import StageTimes
 _MICROSECONDS = 1e6
 
 
-def to_csv(rows: Sequence[StageTimes]) -> str:
-    """Return one line for each stage."""
+def to_csv(operations: Sequence[StageTimes], stages: Sequence[StageTimes]) -> str:
+    """Return one line for each operation, whose whole requests it is about, and one for each stage."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["model", "engine", "tower", "stage", "number", "total_ms", "p50_ms", "p90_ms", "p99_ms"])
-    for row in rows:
-        times = [f"{ms:.3f}" for ms in row[2:]]
-        writer.writerow([row.key.model, row.key.engine, row.key.tower, row.key.stage, row.number, *times])
+    names = ["of", "model", "engine", "tower", "stage", "number", "total_ms", "p50_ms", "p90_ms", "p99_ms"]
+    writer.writerow(names)
+    for of, rows in (("request", operations), ("stage", stages)):
+        for row in rows:
+            key, times = row.key, [f"{ms:.3f}" for ms in row[2:]]
+            writer.writerow([of, key.model, key.engine, key.tower, key.stage, row.number, *times])
     return text.getvalue()
 
 

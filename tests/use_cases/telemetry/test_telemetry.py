@@ -10,7 +10,7 @@ import pytest
 from engines.tracing import Span, Trace
 from use_cases.telemetry.downloads import to_chrome_trace, to_csv
 from use_cases.telemetry.shares import BETWEEN, time_shares
-from use_cases.telemetry.sketches import RELATIVE_ERROR, StageKey, stage_times
+from use_cases.telemetry.sketches import RELATIVE_ERROR, StageKey, stage_times, summarize
 from use_cases.telemetry.telemetry import KEPT_S, MAX_TRACES, SLICE_S, Sample, Telemetry
 
 NAMES = ("siglit-mini", "onnx-fp32", "image")
@@ -163,9 +163,14 @@ def test_shares_add_up_and_stages_at_the_same_time_share_it():
     assert time_shares([]) == []
 
 
-def test_the_csv_has_a_line_a_stage(telemetry, clock):
+def test_the_csv_has_a_line_for_whole_requests_and_one_for_each_stage(telemetry, clock):
     telemetry.keep(request(clock.now_s, infer(clock.now_s, 8)))
-    (row,) = csv.DictReader(io.StringIO(to_csv(stage_times(telemetry.window(60).stages))))
+    window = telemetry.window(60)
+    (sketch,) = window.operations.values()
+    written = to_csv([summarize(StageKey("classify"), sketch)], stage_times(window.stages))
+    whole, row = csv.DictReader(io.StringIO(written))
+    assert (whole["of"], whole["stage"], whole["number"], row["of"]) == ("request", "classify", "1", "stage")
+    assert float(whole["p50_ms"]) == pytest.approx(100, rel=0.02)
     assert (row["model"], row["stage"], row["number"]) == ("siglit-mini", "infer", "1")
     assert float(row["p50_ms"]) == pytest.approx(8, rel=0.02)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
@@ -155,7 +156,9 @@ ENGINES: dict[str, _EngineEntry] = {
     "bnb-int8": _memory_mode("int8", GATE_8_BIT),
     "bnb-nf4": _memory_mode("nf4", GATE_4_BIT),
     "bnb-fp4": _memory_mode("fp4", GATE_4_BIT),
-    "openvino": _EngineEntry(_load_openvino, note="needs the package openvino"),
+    "openvino": _EngineEntry(
+        _load_openvino, note="" if find_spec("openvino") else "needs the package openvino"
+    ),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,10 +72,18 @@ class _LabelRows(NamedTuple):
 
 
 def parse_labels(text: str) -> list[str]:
-    """Split what a person typed: one label a line, or comma-separated on a single line."""
+    """Split what a person typed: one label a line, or comma-separated on a single line.
+
+    There, a label with a comma stands in double quotes, as in a CSV file.
+    """
     text = text.strip()
     lines = text.splitlines()
-    return [line.rstrip(" ,") for line in lines] if len(lines) > 1 else text.split(",")
+    if len(lines) > 1:
+        return [line.rstrip(" ,") for line in lines]
+    try:
+        return next(csv.reader([text], skipinitialspace=True, strict=True), [])
+    except csv.Error:  # quotes that mean something else
+        return text.split(",")
 
 
 def check_labels(labels: Sequence[str]) -> list[str]:

@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     verify = commands.add_parser(
         "verify", help="read all of an index and say what is wrong; exit code 1 then"
     )
-    export = commands.add_parser("export", help="write an index to a file")
+    export = commands.add_parser("export", help="write one model's images to a file")
     for command in (stats, verify, export):
         _add_index(command, embeds=False)
     export.add_argument("file", help=".parquet, with the embeddings; .jsonl or .csv, without")

@@ -55,10 +55,11 @@ def answer_table(answer: SearchAnswer | TextAnswer) -> str:
         head += f", {answer.compared:,} captions compared, {answer.left_out:,} left out"
     if not answer.hits:
         return f"{head}\n{answer.explanation}"
-    lines = [head, f"  {'':>4}  {answer.score_kind:>11}  {'cosine':>7}"]
+    by_probability = answer.score_kind == "probability"  # else the score is the cosine
+    lines = [head, f"  {'':>4}{'  probability' if by_probability else ''}  {'cosine':>7}"]
     for hit in answer.hits:
-        score = f"{hit.score:.1%}" if answer.score_kind == "probability" else f"{hit.score:.4f}"
-        lines.append(f"  {hit.rank:>4}  {score:>11}  {hit.cosine:7.4f}  {_found(hit)}")
+        probability = f"  {hit.score:>11.1%}" if by_probability else ""
+        lines.append(f"  {hit.rank:>4}{probability}  {hit.cosine:7.4f}  {_found(hit)}")
     return "\n".join(lines)
 
 

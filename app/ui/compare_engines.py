@@ -76,7 +76,9 @@ def build(services: Services) -> Linked:
     running.then(lambda: gr.update(interactive=True), None, model, **_QUIET)
     stop.click(
         lambda: (
-            compare_engines_cards.render_status(["Stopped; what was measured stays below."]),
+            compare_engines_cards.render_status(
+                ["Nothing is measured here now; what was measured stays below."]
+            ),
             gr.update(interactive=True),
         ),
         None,

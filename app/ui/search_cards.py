@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from app.ui.html_parts import data_uri, escape, render_bar, render_note, render_score, render_stages
+from use_cases.retrieval.captioned import counted
 from use_cases.retrieval.records import ImageRecord
 from use_cases.retrieval.search import ImageHit, SearchAnswer
 from use_cases.retrieval.text_search import TextAnswer, TextHit
@@ -200,7 +201,8 @@ def _texts(answer: TextAnswer) -> str:
 def _compared(answer: TextAnswer) -> str:
     """Return how many texts were compared, and that there are more."""
     among = f", those of {answer.left_out:,} images less like this one were not" if answer.left_out else ""
-    return f"{answer.compared:,} texts were compared{among}"
+    were = "was" if answer.compared == 1 else "were"
+    return f"{counted(answer.compared, 'text')} {were} compared{among}"
 
 
 def _row(hit: TextHit, kind: str) -> str:

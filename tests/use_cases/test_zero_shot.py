@@ -28,11 +28,14 @@ SIGMOID, SOFTMAX = fake_spec(), fake_spec("softmax", "softmax")
 @pytest.mark.parametrize(
     ("text", "labels"),
     [
-        ("a cat, a dog", ["a cat", " a dog"]),
+        ("a cat, a dog", ["a cat", "a dog"]),
         ("a cat\na dog, asleep\n", ["a cat", "a dog, asleep"]),
         ("a cat,\na dog,", ["a cat", "a dog"]),
+        ('"a cat, asleep", a dog, "6"" of wire"', ["a cat, asleep", "a dog", '6" of wire']),
+        ('"a cat, a dog', ['"a cat', " a dog"]),
+        ('a 5" pipe, "so" called', ['a 5" pipe', ' "so" called']),
         ("a cat", ["a cat"]),
-        ("  \n", [""]),
+        ("  \n", []),
     ],
 )
 def test_labels_come_one_a_line_or_comma_separated(text, labels):

@@ -137,9 +137,29 @@ def write_record(record: Mapping[str, Any], folder: Path = RESULTS_DIR) -> Path:
     """
     validate_record(record)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / record_name(record)
-    path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", "utf-8")
+    path = _free_path(folder / record_name(record))
+    part = path.with_suffix(".part")
+    try:
+        part.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", "utf-8")
+        part.replace(path)
+    except OSError:  # no half of a record, nor an empty one
+        for each in (part, path):
+            each.unlink(missing_ok=True)
+        raise
     return path
+
+
+def _free_path(wanted: Path) -> Path:
+    """Make an empty file, numbered where another record of the same second has its name; return its path."""
+    path, number = wanted, 1
+    while True:
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            number += 1
+            path = wanted.with_stem(f"{wanted.stem}-{number}")
+        else:
+            return path
 
 
 def read_record(path: Path) -> dict[str, Any]:

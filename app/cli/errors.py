@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from io import TextIOWrapper
 from typing import Any, TextIO
 
 from pydantic import ValidationError
@@ -64,6 +65,10 @@ def run_command(command: Callable[[], int], *expected: type[Exception]) -> int:
         expected: errors beside `EngineError` whose message is one sentence that a user can act on.
     """
     stdout = sys.stdout
+    if isinstance(
+        stdout, TextIOWrapper
+    ):  # a name that the terminal's encoding lacks must not end the command
+        stdout.reconfigure(errors="backslashreplace")
     try:
         if stdout is None:  # the command was started without any, and print() knows that
             return _run(command, expected)

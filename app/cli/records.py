@@ -13,32 +13,34 @@ from use_cases.results import write_record
 def show_record(record: dict[str, Any], table: str, *, write: bool) -> int:
     """Print a table for people and the record as one line of JSON; return the command's exit code.
 
-    A record that cannot be written is printed all the same: it may have taken hours.
+    The record may have taken hours: it is written before anything is printed, and printed though it cannot be
+    written.
 
     Args:
         record: as `build_record` makes it.
         table: what people read.
         write: keep the record in comparison_results/, with a page to read beside it.
     """
-    print(table)
-    code = _write(record) if write else 0
+    code, sentences = _write(record) if write else (0, [])
+    print("\n".join([table, *sentences]))
     print(json.dumps(record, separators=(",", ":"), allow_nan=False))
     return code
 
 
-def _write(record: dict[str, Any]) -> int:
+def _write(record: dict[str, Any]) -> tuple[int, list[str]]:
+    """Return the exit code, and what to say of what was written."""
     try:
         path = write_record(record)
     except OSError as error:
         print(f"error: the record cannot be written ({error.strerror}).", file=sys.stderr)
-        return 2
+        return 2, []
     page = path.with_suffix(".md")
     try:
         page.write_text(render_record(record), "utf-8")
     except OSError as error:
-        print(f"Written to {path.name}.")
         print(f"error: the page {page.name} cannot be written ({error.strerror}).", file=sys.stderr)
-        return 2
-    print(f"Written to {path.name} and {page.name}.")
-    print("Now bring the tables up to date: python -m app.cli.report.")
-    return 0
+        return 2, [f"Written to {path.name}."]
+    return 0, [
+        f"Written to {path.name} and {page.name}.",
+        "Now bring the tables up to date: python -m app.cli.report.",
+    ]

@@ -1,5 +1,6 @@
 """The command line: arguments in, a table or one line of JSON out, sentences on stderr."""
 
+import io
 import json
 import os
 
@@ -162,6 +163,13 @@ def test_a_full_disk_under_stdout_is_one_sentence(prints, monkeypatch, capsys):
 def test_a_command_without_any_stdout_runs(prints, monkeypatch):
     monkeypatch.setattr("sys.stdout", None)
     assert run_command(prints) == 0
+
+
+def test_what_the_terminal_s_encoding_lacks_is_written_in_escapes(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="latin-1"))
+    assert run_command(lambda: print("猫.tar, größer") or 0) == 0
+    assert written.getvalue() == b"\\u732b.tar, gr\xf6\xdfer\n"
 
 
 def full(*_):

@@ -1,6 +1,7 @@
 """Records: as the schema describes them or refused, named after machine and versions."""
 
 import json
+from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -53,6 +54,26 @@ def test_a_record_is_written_and_read_back(record, tmp_path):
     path = write_record(record, tmp_path)
     assert path.name == "novelty-amd_epyc_7763-2c-2t-torch2.13.0-ortnone-20260901T101500Z.json"
     assert read_record(path) == record
+
+
+def test_two_records_of_one_second_have_names_of_their_own(record, tmp_path):
+    paths = [
+        write_record(record | {"command": command}, tmp_path) for command in ("first", "second", "third")
+    ]
+    assert [path.stem.removeprefix(paths[0].stem) for path in paths] == ["", "-2", "-3"]
+    assert [read_record(path)["command"] for path in paths] == ["first", "second", "third"]
+    assert record_paths(tmp_path) == sorted(paths)
+
+
+def test_a_full_disk_leaves_no_half_of_a_record(record, tmp_path, monkeypatch):
+    def fill(path, text, encoding):
+        path.write_bytes(text.encode()[:100])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fill)
+    with pytest.raises(OSError, match="No space left"):
+        write_record(record, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_schema_beside_records_is_no_record(record, tmp_path):

@@ -20,7 +20,7 @@ from engines.errors import BackendUnavailableError
 
 # Hidden: what else lies in the cache folder are artifacts, which the doctor lists.
 _FOLDER = ".evaluations"
-_MOST_SETS = 20  # that are kept, each of one dataset and one engine; the oldest go first
+_MOST_BYTES = 4_000_000_000  # that are kept; the sets that were used least recently go first
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class ChunkStore:
                 shutil.rmtree(self._folder, ignore_errors=True)
             self._folder.mkdir(parents=True, exist_ok=True)
             os.utime(self._folder)
-            _remove_oldest(root)
+            _remove_oldest(root, self._folder)
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -98,10 +98,14 @@ class ChunkStore:
         )
 
 
-def _remove_oldest(root: Path) -> None:
-    changed_s: dict[Path, float] = {}
+def _remove_oldest(root: Path, own: Path) -> None:
+    sets: list[tuple[float, int, Path]] = []
     for folder in root.iterdir():
         with suppress(FileNotFoundError):  # another run removed it
-            changed_s[folder] = folder.stat().st_mtime
-    for folder in sorted(changed_s, key=changed_s.__getitem__, reverse=True)[_MOST_SETS:]:
-        shutil.rmtree(folder, ignore_errors=True)
+            num_bytes = sum(path.stat().st_size for path in folder.iterdir())
+            sets.append((folder.stat().st_mtime, num_bytes, folder))
+    kept_bytes = 0
+    for _, num_bytes, folder in sorted(sets, reverse=True):
+        kept_bytes += num_bytes
+        if kept_bytes > _MOST_BYTES and folder != own:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,7 @@
 """What was embedded is kept chunk by chunk: a run that was ended goes on, and an equal one embeds nothing."""
 
 import asyncio
+import os
 import threading
 
 import numpy as np
@@ -152,17 +153,30 @@ async def test_no_image_that_can_be_decoded_is_an_error(tmp_path):
         await embed(hash_set(open_labelled(str(tmp_path / "data"))), tmp_path / "cache")
 
 
-async def test_only_the_latest_datasets_are_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(chunk_store, "_MOST_SETS", 2)
-    for name in ("one", "two", "three"):
-        ChunkStore(tmp_path, name, "engine").put("texts", [name], rows=np.zeros(1))
-    assert len(list((tmp_path / ".evaluations").iterdir())) == 2
-    assert ChunkStore(tmp_path, "three", "engine").get("texts", ["three"]) is not None
+async def test_only_the_datasets_that_were_used_last_are_kept(tmp_path, monkeypatch):
+    for second, name in enumerate(("one", "two", "three")):
+        store = ChunkStore(tmp_path, name, "engine")
+        store.put("texts", [name], rows=np.zeros(1000))
+        os.utime(store._folder, (second, second))
+    monkeypatch.setattr(chunk_store, "_MOST_BYTES", 20_000)  # two of them
+    ChunkStore(tmp_path, "four", "engine")
+    kept = {
+        name for name in ("one", "two", "three") if ChunkStore(tmp_path, name, "engine").get("texts", [name])
+    }
+    assert kept == {"two", "three"}
+
+
+async def test_a_run_on_many_engines_finds_what_all_of_them_made(tmp_path):
+    engines = [f"engine {number}" for number in range(30)]
+    for engine in engines:
+        ChunkStore(tmp_path, "data", engine).put("texts", ["x"], rows=np.zeros(1000))
+    assert all(ChunkStore(tmp_path, "data", engine).get("texts", ["x"]) for engine in engines)
 
 
 def test_a_dataset_that_another_run_removes_meanwhile_is_passed_over(tmp_path, monkeypatch):
-    monkeypatch.setattr(chunk_store, "_MOST_SETS", 1)
+    monkeypatch.setattr(chunk_store, "_MOST_BYTES", 0)
     first = ChunkStore(tmp_path, "one", "engine")
+    first.put("texts", ["one"], rows=np.zeros(1))
     (tmp_path / ".evaluations" / "gone").symlink_to(tmp_path / "nowhere")
     second = ChunkStore(tmp_path, "two", "engine")
     second.put("texts", ["two"], rows=np.zeros(1))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from app.ui import compare_tables
 from app.ui.html_parts import escape, render_bar, render_note
 from use_cases.load.inside import InsideLoad
+from use_cases.retrieval.captioned import counted
 from use_cases.telemetry.shares import Share
 from use_cases.telemetry.sketches import RELATIVE_ERROR, StageTimes
 from use_cases.telemetry.views import WHOLE, View
@@ -44,16 +45,18 @@ def render_times(view: View, shares: Sequence[Share]) -> str:
         view: of the telemetry.
         shares: of its requests' time, the largest first.
     """
-    return f'<div class="cmp">{_times(view)}{_shares(shares)}</div>' if shares else ""
+    return f'<div class="cmp">{_times(view)}{_shares(shares, len(view.traces))}</div>' if shares else ""
 
 
-def _shares(shares: Sequence[Share]) -> str:
+def _shares(shares: Sequence[Share], number: int) -> str:
     rows = [
         f'<tr><th scope="row">{escape(each.stage)}</th><td>{render_bar(each.share)}</td>'
         f"<td>{each.share:.1%}</td><td>{each.total_ms:,.0f}</td></tr>"
         for each in shares
     ]
-    caption = "Shares of the requests' time; stages at the same time share it."
+    caption = (
+        f"Shares of the time of the last {counted(number, 'request')}; stages at the same time share it."
+    )
     return compare_tables.render_table(caption, ["stage", "", "share", "ms in all"], rows)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 
 from ddsketch import DDSketch
 
+from engines.loading import EngineKey
 from engines.tracing import Trace
 
 K = TypeVar("K")
@@ -15,6 +16,7 @@ K = TypeVar("K")
 # Of each quantile, by construction (Masson, Rim, Lee: DDSketch, VLDB 2019, https://arxiv.org/abs/1908.10693).
 RELATIVE_ERROR = 0.01
 QUANTILES = (0.5, 0.9, 0.99)
+NUM_SLOWEST = 6  # requests that a slice keeps as they are
 EMBED = "embed"  # a whole call of an engine's door: the stages of that engine lie within
 
 
@@ -49,6 +51,8 @@ class Slice:
     items: int = 0  # that were asked of engines
     cached: int = 0  # of them
     cold: int = 0  # requests that waited for an engine to be loaded
+    # Requests, the slowest first, of each engine that they asked and, under None, of all of them.
+    slowest: dict[EngineKey | None, list[Trace]] = field(default_factory=dict)
 
     def add(self, trace: Trace) -> None:
         """Count a request that has ended."""
@@ -61,6 +65,14 @@ class Slice:
                 self.cached += span.cached
             key = StageKey(span.stage, span.model, span.engine, span.tower)
             _add(self.stages, key, span.duration_ms)
+        engines = {EngineKey(span.model, span.engine) for span in trace.spans if span.engine}
+        for engine in (None, *engines):
+            self.keep_slowest(engine, [trace])
+
+    def keep_slowest(self, engine: EngineKey | None, traces: Sequence[Trace]) -> None:
+        """Keep the slowest of some requests and of those that it has."""
+        held = [*self.slowest.get(engine, ()), *traces]
+        self.slowest[engine] = sorted(held, key=lambda each: -each.duration_ms)[:NUM_SLOWEST]
 
     @property
     def requests(self) -> int:
@@ -78,6 +90,8 @@ def merge(slices: Iterable[Slice]) -> Slice:
         merged.items += each.items
         merged.cached += each.cached
         merged.cold += each.cold
+        for engine, traces in each.slowest.items():
+            merged.keep_slowest(engine, traces)
     return merged
 
 

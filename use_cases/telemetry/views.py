@@ -12,11 +12,19 @@ from ddsketch import DDSketch
 
 from engines.loading import EngineKey
 from engines.tracing import Trace
-from use_cases.telemetry.sketches import EMBED, Slice, StageKey, StageTimes, joined, stage_times, summarize
+from use_cases.telemetry.sketches import (
+    EMBED,
+    NUM_SLOWEST,
+    Slice,
+    StageKey,
+    StageTimes,
+    joined,
+    stage_times,
+    summarize,
+)
 from use_cases.telemetry.telemetry import SLICE_S, Sample, Telemetry
 
 WHOLE = "whole request"  # as a stage
-NUM_SHOWN = 6  # requests of a waterfall
 
 
 class Moment(NamedTuple):
@@ -58,7 +66,7 @@ class View:
     batch_sizes: Mapping[int, int]  # calls by the number of items
     last: Sequence[Trace]
     slowest: Sequence[Trace]
-    traces: Sequence[Trace]  # of the window, of the engine
+    traces: Sequence[Trace]  # of the window, of the engine, as far back as they are kept
     requests: int
     failed: int
     cold: int
@@ -111,8 +119,8 @@ def take_view(telemetry: Telemetry, window_s: float, stage: str, engine: EngineK
         rates=[_rates(each, now_s) for each in slices],
         states=_states(samples, now_s, engine),
         batch_sizes=_batch_sizes(samples, engine),
-        last=traces[-NUM_SHOWN:][::-1],
-        slowest=sorted(traces, key=lambda each: -each.duration_ms)[:NUM_SHOWN],
+        last=traces[-NUM_SLOWEST:][::-1],
+        slowest=whole.slowest.get(engine, []),
         traces=traces,
         requests=whole.requests,
         failed=whole.failed,

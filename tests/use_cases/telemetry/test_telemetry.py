@@ -7,11 +7,13 @@ import json
 import numpy as np
 import pytest
 
+from engines.loading import EngineKey
 from engines.tracing import Span, Trace
 from use_cases.telemetry.downloads import to_chrome_trace, to_csv
 from use_cases.telemetry.shares import BETWEEN, time_shares
 from use_cases.telemetry.sketches import RELATIVE_ERROR, StageKey, stage_times, summarize
 from use_cases.telemetry.telemetry import KEPT_S, MAX_TRACES, SLICE_S, Sample, Telemetry
+from use_cases.telemetry.views import WHOLE, take_view
 
 NAMES = ("siglit-mini", "onnx-fp32", "image")
 
@@ -161,6 +163,19 @@ def test_shares_add_up_and_stages_at_the_same_time_share_it():
     assert shares[BETWEEN].total_ms == pytest.approx(20)
     assert next(iter(shares)) == "decode"
     assert time_shares([]) == []
+
+
+def test_the_slowest_requests_are_known_however_many_came_after_them(telemetry, clock):
+    for number in range(5):
+        telemetry.keep(request(clock.now_s, infer(clock.now_s, 5), duration_s=2.0 + number))
+    for _ in range(2 * MAX_TRACES):
+        clock.now_s += 0.01
+        telemetry.keep(request(clock.now_s, duration_s=0.01))
+    view = take_view(telemetry, 60, WHOLE, None)
+    assert [round(each.duration_ms) for each in view.slowest] == [6000, 5000, 4000, 3000, 2000, 10]
+    of_engine = take_view(telemetry, 60, WHOLE, EngineKey(*NAMES[:2]))
+    assert [round(each.duration_ms) for each in of_engine.slowest] == [6000, 5000, 4000, 3000, 2000]
+    assert len(view.traces) == MAX_TRACES
 
 
 def test_the_csv_has_a_line_for_whole_requests_and_one_for_each_stage(telemetry, clock):

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 from engines.errors import InvalidInputError
 
+OPEN_CLIP_CONFIG = "open_clip_config.json"
+TOKENIZERS = ("spiece.model", "tokenizer.json")  # in the order in which they are taken
+IMAGE_PROCESSORS = ("preprocessor_config.json", "processor_config.json")  # likewise
 PICKLES = {"transformers": "pytorch_model*.bin", "open_clip": "open_clip_pytorch_model.bin"}
 
 
@@ -49,6 +52,22 @@ def has_weights(folder: Path, library: str) -> bool:
         shards = set(read_json(index).get("weight_map", {}).values())
         return all((folder / shard).exists() for shard in shards)
     return bool(safetensors_files(folder, library) or [*folder.glob(PICKLES[library])])
+
+
+def is_whole(folder: Path, library: str) -> bool:
+    """Tell whether a folder holds every file that a library's model needs, whatever is in them.
+
+    A hub cache may hold a part: who loads one tower of a model leaves its configuration and its weights.
+    """
+    has_tokenizer = any((folder / name).exists() for name in TOKENIZERS)
+    if library == "open_clip":
+        config = folder / OPEN_CLIP_CONFIG
+        text = (read_json(config).get("model_cfg") or {}).get("text_cfg") or {} if config.exists() else None
+        is_described = text is not None and (has_tokenizer or not text.get("hf_tokenizer_name"))
+    else:
+        has_processor = any((folder / name).exists() for name in IMAGE_PROCESSORS)
+        is_described = (folder / "config.json").exists() and has_processor and has_tokenizer
+    return is_described and has_weights(folder, library)
 
 
 def read_weights(folder: Path, library: str, allow_pickled: bool) -> Weights:

@@ -6,9 +6,9 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-from engines.checkpoints.files import has_weights, read_json
+from engines.checkpoints.files import OPEN_CLIP_CONFIG, has_weights, is_whole, read_json
 from engines.checkpoints.hub import HubModel, download, find_cached, parse_hub_name
-from engines.checkpoints.open_clip_facts import CONFIG_NAME, read_open_clip_spec
+from engines.checkpoints.open_clip_facts import read_open_clip_spec
 from engines.checkpoints.registry import known_model
 from engines.checkpoints.transformers_facts import read_transformers_spec
 from engines.errors import UnknownModelError
@@ -37,7 +37,7 @@ def find_checkpoint(name: str, *, allow_download: bool = False) -> Path:
     model = pair or parse_hub_name(name)
     cached = find_cached(model) if model else None
     libraries = ("open_clip",) if pair else ("transformers", "open_clip")
-    if cached and (not allow_download or any(has_weights(cached, library) for library in libraries)):
+    if cached and (not allow_download or any(is_whole(cached, library) for library in libraries)):
         return cached
     if model is None or not allow_download:
         raise UnknownModelError(
@@ -74,7 +74,7 @@ def read_checkpoint_spec(folder: Path, name: str, *, allow_pickled: bool = False
     Raises:
         InvalidInputError: when the folder is not a checkpoint, saying what is missing or wrong.
     """
-    if (folder / CONFIG_NAME).exists() and (
+    if (folder / OPEN_CLIP_CONFIG).exists() and (
         not has_weights(folder, "transformers") or open_clip_hub_model(name) is not None
     ):
         return read_open_clip_spec(folder, name, allow_pickled)

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from engines.checkpoints.files import read_json, read_weights
+from engines.checkpoints.files import OPEN_CLIP_CONFIG, read_json, read_weights
 from engines.errors import InvalidInputError
 from engines.models import ModelSpec, TextCleaning
 
-CONFIG_NAME = "open_clip_config.json"
 # open_clip leaves values that equal its defaults out of the file (open_clip_torch 3.3).
 _OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -32,7 +31,7 @@ def read_open_clip_spec(folder: Path, name: str, allow_pickled: bool) -> ModelSp
     Raises:
         InvalidInputError: when files are missing, or the model needs what is not known here.
     """
-    config = read_json(folder / CONFIG_NAME)
+    config = read_json(folder / OPEN_CLIP_CONFIG)
     model = config.get("model_cfg") or {}
     text, vision = model.get("text_cfg") or {}, model.get("vision_cfg") or {}
     _check_known(folder, model, text)
@@ -70,7 +69,7 @@ def _check_known(folder: Path, model: dict[str, Any], text: dict[str, Any]) -> N
     elif (text.get("tokenizer_kwargs") or {}).get("clean", "lower") not in _CLEANINGS:
         problem = f"cleans texts by {text['tokenizer_kwargs']['clean']!r}"
     if problem:
-        raise InvalidInputError(f"{folder / CONFIG_NAME} {problem}; such a model cannot be loaded.")
+        raise InvalidInputError(f"{folder / OPEN_CLIP_CONFIG} {problem}; such a model cannot be loaded.")
 
 
 def _text_cleaning(text: dict[str, Any], default: str) -> TextCleaning:
@@ -83,8 +82,8 @@ def _image_facts(folder: Path, vision: dict[str, Any], preprocess: dict[str, Any
     mode = preprocess.get("resize_mode") or "shortest"
     if mode not in _RESIZE_MODES or len(sides) != 1:
         raise InvalidInputError(
-            f"{folder / CONFIG_NAME} asks for images of size {size} by {mode!r}; known are square ones by"
-            f" {' and '.join(map(repr, _RESIZE_MODES))}."
+            f"{folder / OPEN_CLIP_CONFIG} asks for images of size {size} by {mode!r}; known are square ones"
+            f" by {' and '.join(map(repr, _RESIZE_MODES))}."
         )
     return {
         "image_size": sides.pop(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from engines.checkpoints.files import safetensors_files
+from engines.checkpoints.files import is_whole, safetensors_files
 from engines.checkpoints.hub import HubModel, find_cached
 from engines.models import bundled_models
 
@@ -82,4 +82,6 @@ def default_models() -> tuple[str, ...]:
 
 def _is_cached(model: KnownModel) -> bool:
     folder = find_cached(model.hub)
-    return folder is not None and bool(safetensors_files(folder, model.library))
+    if folder is None or not is_whole(folder, model.library):
+        return False
+    return bool(safetensors_files(folder, model.library))  # not a pickle, which nobody asked for

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-from engines.checkpoints.files import read_json, read_weights
+from engines.checkpoints.files import IMAGE_PROCESSORS, read_json, read_weights
 from engines.errors import InvalidInputError
 from engines.models import Family, ModelSpec, NaFlex
 
@@ -63,8 +63,8 @@ def read_transformers_spec(folder: Path, name: str, allow_pickled: bool) -> Mode
 
 
 def _image_config(folder: Path) -> dict[str, Any]:
-    path = folder / "preprocessor_config.json"
-    config = read_json(path if path.exists() else folder / "processor_config.json")
+    own, shared = (folder / name for name in IMAGE_PROCESSORS)
+    config = read_json(own if own.exists() else shared)
     # transformers 5 nests it in processor_config.json
     nested: dict[str, Any] = config.get("image_processor", config)
     return nested

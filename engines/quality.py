@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.artifacts.builders import builder_main, run_builder
-from engines.artifacts.store import code_sha256, ensure_artifact, find_artifact, package_versions
+from engines.artifacts.store import code_sha256, find_artifact, keep_artifact, package_versions
 from engines.base import Embeddings, Engine
 from engines.calibration import SampleSet, held_out_set
 from engines.checkpoints.find import fingerprint
@@ -111,14 +111,14 @@ def ensure_quality(spec: ModelSpec, engine: str, cache_dir: Path) -> Quality:
     """Return an engine's figures for a model, measuring them when that was never done here.
 
     Raises:
-        EngineError: when the engine cannot be loaded or fails.
+        EngineError: when the engine cannot be loaded or fails, or the cache folder cannot be written.
     """
     reference = ensure_reference(spec, cache_dir)
 
     def measure(folder: Path) -> None:
         run_builder("engines.quality", spec.name, engine, str(folder), str(reference), str(cache_dir))
 
-    return _read(ensure_artifact(cache_dir, _name(spec, engine), _facts(spec, engine), measure))
+    return _read(keep_artifact(cache_dir, _name(spec, engine), _facts(spec, engine), measure))
 
 
 def read_quality(spec: ModelSpec, engine: str, cache_dir: Path) -> Quality | None:
@@ -134,7 +134,7 @@ def ensure_reference(spec: ModelSpec, cache_dir: Path) -> Path:
     def embed(folder: Path) -> None:
         run_builder("engines.quality", spec.name, engine, str(folder), "", str(cache_dir))
 
-    folder = ensure_artifact(cache_dir, f"{spec.slug}-reference", _facts(spec, engine), embed)
+    folder = keep_artifact(cache_dir, f"{spec.slug}-reference", _facts(spec, engine), embed)
     return folder / _REFERENCE_FILE
 
 

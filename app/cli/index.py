@@ -41,7 +41,9 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (build, add):
         command.add_argument("source", nargs="+", help="folders, zip archives, image files")
 
-    search = commands.add_parser("search", help="find images, or with --texts the texts that fit an image")
+    search = commands.add_parser(
+        "search", help="find images, or with --captions the captions that fit an image"
+    )
     _add_index(search, embeds=True)
     search.add_argument("text", nargs="?", default="", help="what the images should show")
     search.add_argument("--image", help="an image file that they should be like")
@@ -89,6 +91,7 @@ def _add_index(parser: argparse.ArgumentParser, *, embeds: bool) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
+    logging.getLogger("engines").setLevel(logging.INFO)  # that a model is downloaded or built takes minutes
     args = build_parser().parse_args(argv)
     return run_command(partial(_run, args))
 

@@ -83,7 +83,7 @@ def _image_facts(folder: Path, family: Family, config: dict[str, Any], default_s
         )
     modes = {"siglip": "squash", "siglip2": "patches", "clip": "crop"}
     return {
-        "image_size": default_size if family == "siglip2" else _side(size, default_size),
+        "image_size": default_size if family == "siglip2" else _image_size(folder, size, default_size),
         "resize_mode": modes[family],
         "resample": _RESAMPLING[resample],
         "image_mean": tuple(config.get("image_mean") or (_CLIP_MEAN if clip else (0.5,) * 3)),
@@ -102,18 +102,31 @@ def _naflex(image: dict[str, Any], vision: dict[str, Any]) -> NaFlex:
 def _check_clip_crop(folder: Path, config: dict[str, Any]) -> None:
     """Refuse what CLIP's resize to the short side and centre crop of the same size would get wrong."""
     size, crop_size = config.get("size", 224), config.get("crop_size", config.get("size", 224))
-    if not config.get("do_center_crop", True) or _side(size, 224) != _side(crop_size, 224):
+    sides = [_sides(folder, each) for each in (size, crop_size)]
+    if not config.get("do_center_crop", True) or sides[0] != sides[1]:
         raise InvalidInputError(
             f"The image processor of {folder} asks for size {size} and crop {crop_size}; only a centre"
             " crop of that size is known."
         )
 
 
-def _side(size: Any, default: int) -> int:
-    """Return the side in pixels from one of the notations in preprocessor files."""
-    if isinstance(size, dict):
-        size = size.get("height", size.get("shortest_edge"))
-    return int(size) if size else default
+def _image_size(folder: Path, size: Any, own: int) -> int:
+    """Return the side in pixels that the preprocessor brings images to, which must be the model's own."""
+    if size and _sides(folder, size) != {own}:
+        raise InvalidInputError(
+            f"The image processor of {folder} makes images of size {size}, but the model takes {own} x {own}"
+            " pixels."
+        )
+    return own
+
+
+def _sides(folder: Path, size: Any) -> set[int]:
+    """Return the sides in pixels from one of the notations in preprocessor files."""
+    named = size if isinstance(size, dict) else {"shortest_edge": size}
+    sides = {named[name] for name in ("height", "width", "shortest_edge") if name in named}
+    if not sides or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise InvalidInputError(f"The image processor of {folder} asks for size {size!r}, which is no size.")
+    return sides
 
 
 def _text_cleaning(folder: Path, family: Family) -> Literal["none", "lower", "canonicalize"]:

@@ -17,7 +17,7 @@ SENTENCE = "Send DELETE /v1/index/{gallery}, then POST /v1/index."
 @pytest.fixture
 async def api(changed_services):
     app = FastAPI()
-    add_routes(app, Context.of(Settings(), changed_services))
+    add_routes(app, Context.of(Settings(allow_indexing=True), changed_services))
     async with client(app) as api:
         yield api
 

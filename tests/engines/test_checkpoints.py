@@ -100,6 +100,19 @@ def test_an_unknown_engine_lists_the_known_ones(tiny_siglip):
         (lambda folder: edit(folder / "config.json", model_type="bert"), "of type 'bert'"),
         (lambda folder: (folder / "model.safetensors").unlink(), r"has no \*\.safetensors"),
         (lambda folder: edit(folder / "preprocessor_config.json", resample=77), "resampling 77"),
+        (
+            lambda folder: edit(folder / "preprocessor_config.json", size="big"),
+            "size 'big', which is no size",
+        ),
+        (lambda folder: edit(folder / "preprocessor_config.json", size={"width": -1}), "which is no size"),
+        (
+            lambda folder: edit(folder / "preprocessor_config.json", size={"height": 48, "width": 48}),
+            "makes images of size .*48.*, but the model takes 32 x 32",
+        ),
+        (
+            lambda folder: edit(folder / "preprocessor_config.json", size={"height": 32, "width": 64}),
+            "but the model takes 32 x 32",
+        ),
     ],
 )
 def test_each_damage_gets_its_sentence(broken_siglip, damage, sentence):

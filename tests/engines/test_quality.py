@@ -5,7 +5,7 @@ import pytest
 
 from engines import factory, quality
 from engines.base import normalize
-from engines.errors import QualityGateError
+from engines.errors import BackendUnavailableError, QualityGateError
 from engines.factory import EngineOptions, load_engine
 from engines.quality import GATE_8_BIT, Quality, compare_embeddings
 from tests.fakes import FakeEngine, fake_spec
@@ -43,6 +43,13 @@ def test_each_figure_that_falls_short_is_named():
     )  # fmt: skip
     assert GATE_8_BIT.failures(GOOD) == []
     assert [failure.split()[0] for failure in GATE_8_BIT.failures(bad)] == ["image", "text", "top-1"]
+
+
+def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setattr(quality, "_facts", lambda *_: {"engine": "any"})
+    with pytest.raises(BackendUnavailableError, match=r"Cannot keep built files in .*SIGLIP_CACHE_DIR"):
+        quality.ensure_quality(fake_spec(), "onnx-int4", tmp_path / "file")
 
 
 @pytest.mark.parametrize(("measured", "refused"), [(0.9995, False), (0.93, True)])

@@ -63,13 +63,17 @@ class ZipArchive:
             raise InvalidInputError(f"{self._name!r} cannot be read ({error.strerror}).") from None
         except _DAMAGE:
             raise InvalidInputError(f"{self._name!r} is no zip archive, or it is damaged.") from None
-        self._members = {
-            info.filename: info for info in self._archive.infolist() if info.filename and not info.is_dir()
-        }
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        self._hidden: list[str] = []  # names of images that a later member has, too
+        for info in self._archive.infolist():
+            if info.filename in self._members and _is_image_member(info.filename):
+                self._hidden.append(info.filename)
+            if info.filename and not info.is_dir():
+                self._members[info.filename] = info
 
     def count(self) -> int:
         """Return how many there are; see `ImageFiles`."""
-        images = sum(map(_is_image_member, self._members))
+        images = sum(map(_is_image_member, self._members)) + len(self._hidden)
         if not images:
             raise InvalidInputError(
                 f"{self._name!r} has {len(self._members):,} files, none of them an image."
@@ -80,6 +84,8 @@ class ZipArchive:
         for name in self._members:
             if _is_image_member(name):
                 yield ImageFile(name, partial(self._read, name), partial(self._caption, name))
+        for number, name in enumerate(self._hidden, start=1):
+            yield ImageFile(f"{name} (hidden, {number})", _refuse_hidden, str)
 
     def _read(self, name: str) -> bytes:
         if not _is_inside(name):
@@ -114,6 +120,10 @@ class ZipArchive:
             raise InvalidInputError(
                 f"{subject} is damaged, or packed in a way that cannot be read."
             ) from None
+
+
+def _refuse_hidden() -> bytes:
+    raise InvalidInputError("A later file of the archive has the same name and was read; rename one of them.")
 
 
 def _is_image_member(name: str) -> bool:

@@ -37,6 +37,23 @@ def test_a_member_whose_name_leads_out_is_refused(tmp_path, name):
     assert not (tmp_path.parent / "out.png").exists()
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_of_two_members_of_one_name_the_hidden_one_is_reported(tmp_path):
+    path = tmp_path / "twice.zip"
+    members = [("a.png", b"first"), ("b.png", PNG), ("a.txt", ""), ("a.txt", "x"), ("a.png", b"second")]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    archive = ZipArchive(path)
+    files = {file.id: file for file in archive}
+    assert archive.count() == len(files) == 3
+    assert (files["a.png"].read(), files["a.png"].read_caption()) == (b"second", "x")
+    (hidden,) = files.keys() - {"a.png", "b.png"}
+    assert hidden == "a.png (hidden, 1)"
+    with pytest.raises(InvalidInputError, match="has the same name"):
+        files[hidden].read()
+
+
 def test_a_bomb_is_refused_without_being_unpacked(tmp_path):
     bomb = write_zip(tmp_path / "bomb.zip", {"b.png": bytes(20_000_000)}, compression=zipfile.ZIP_DEFLATED)
     (file,) = ZipArchive(bomb)

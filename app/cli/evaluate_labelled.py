@@ -11,7 +11,7 @@ from typing import Any
 
 from app.cli.errors import INTERRUPTED
 from app.cli.evaluate_record import evaluation_record
-from app.cli.evaluate_subjects import add_subject_options, count, embed_with_each
+from app.cli.evaluate_subjects import Subjects, add_subject_options, count, embed_with_each
 from app.cli.records import show_record
 from app.settings import Settings
 from engines.pool import PooledEngine
@@ -67,19 +67,21 @@ def run_labelled(
     dataset = open_labelled(args.dataset, images=args.images, class_names=args.classnames, limit=args.limit)
     try:
         hashed = hash_set(dataset)
-        compared = compare_embedded(hashed, asyncio.run(_embed_all(hashed, templates, args)))
+        subjects = asyncio.run(_embed_all(hashed, templates, args))
+        compared = compare_embedded(hashed, subjects.embedded)
         settings, rows, table = measure(compared)
     except KeyboardInterrupt:
         command = "the same command without --fresh" if args.fresh else "the same command"
         print(f"Interrupted; {command} goes on where this one was.", file=sys.stderr)
         return INTERRUPTED
-    record = evaluation_record(args, dataset.name, settings | {"templates": templates}, rows)
-    return show_record(record, table, write=args.write)
+    settings |= {"templates": templates} | subjects.facts
+    record = evaluation_record(args, dataset.name, settings, rows)
+    return show_record(record, table, write=args.write) or subjects.exit_code
 
 
 async def _embed_all(
     hashed: HashedSet, templates: list[str], args: argparse.Namespace
-) -> list[tuple[str, EmbeddedLabels]]:
+) -> Subjects[EmbeddedLabels]:
     # A text that comes from the server's file would make the times too good.
     settings = Settings().model_copy(update={"text_cache": None})
 

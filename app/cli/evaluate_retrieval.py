@@ -7,7 +7,7 @@ import asyncio
 from pathlib import Path
 
 from app.cli.evaluate_record import evaluation_record
-from app.cli.evaluate_subjects import add_subject_options, count, embed_with_each
+from app.cli.evaluate_subjects import Subjects, add_subject_options, count, embed_with_each
 from app.cli.evaluate_table import retrieval_table
 from app.cli.records import show_record
 from app.settings import Settings
@@ -45,13 +45,14 @@ def run(args: argparse.Namespace) -> int:
         EngineError: when a name cannot be used, no image can be read, or an engine fails.
     """
     dataset = open_captions(args.dataset, images=args.images, split=args.split, limit=args.limit)
-    evaluation = evaluate(hash_captions(dataset), asyncio.run(_embed_all(dataset, args)))
-    settings = evaluation_settings(evaluation) | {"split": args.split}
+    subjects = asyncio.run(_embed_all(dataset, args))
+    evaluation = evaluate(hash_captions(dataset), subjects.embedded)
+    settings = evaluation_settings(evaluation) | {"split": args.split} | subjects.facts
     record = evaluation_record(args, Path(args.dataset).name, settings, result_rows(evaluation))
-    return show_record(record, retrieval_table(evaluation), write=args.write)
+    return show_record(record, retrieval_table(evaluation), write=args.write) or subjects.exit_code
 
 
-async def _embed_all(dataset: CaptionSet, args: argparse.Namespace) -> list[tuple[str, EmbeddedSet]]:
+async def _embed_all(dataset: CaptionSet, args: argparse.Namespace) -> Subjects[EmbeddedSet]:
     # A text that comes from an earlier run's file would make the times too good.
     settings = Settings().model_copy(update={"text_cache": None})
     return await embed_with_each(settings, args, lambda pooled: embed_set(pooled, dataset))

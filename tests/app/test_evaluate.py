@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from app.cli import evaluate, evaluate_labelled, evaluate_subjects, evaluate_zero_shot, records
-from engines.errors import InferenceError, UnknownModelError
+from engines.errors import InferenceError, QualityGateError, UnknownModelError
 from engines.loading import EngineKey
 from tests.fakes import FIGURES, FakePool
 from tests.use_cases.labelled.colours import colour_spec, write_colours
@@ -163,6 +163,28 @@ def test_a_command_that_measures_engines_which_fail_the_gate_says_how(table, cap
     assert evaluate.main(["retrieval", "--dataset", str(table)]) == 0
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert record["command"].startswith("SIGLIP_GATED=false python -m app.cli.evaluate retrieval")
+
+
+@pytest.mark.parametrize("task", ["retrieval", "zero-shot", "calibration"])
+def test_an_engine_that_cannot_be_loaded_leaves_the_others_alone(task, table, colours, capsys, monkeypatch):
+    async def get(pool, model, engine=None):
+        if (model, engine) == ("siglit-mini", "bad"):
+            raise QualityGateError("bad failed its quality gate.")
+        return await FakePool.get(pool, model, engine)
+
+    monkeypatch.setattr(KeyedPool, "get", get)
+    dataset = str(table if task == "retrieval" else colours)
+    arguments = [task, "--dataset", dataset, "--model", "siglit-mini,lit-mini", "--engine", "good,bad"]
+    assert evaluate.main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert err == "error: siglit-mini on bad is left out: bad failed its quality gate.\n"
+    record = json.loads(out.splitlines()[-1])
+    validate_record(record)
+    models = [row["model"] for row in record["results"] if "minus" not in row and "model" in row]
+    assert set(models) == {"siglit-mini", "lit-mini"}
+    failed = {"model": "siglit-mini", "engine": "bad", "reason": "bad failed its quality gate."}
+    assert record["settings"]["failed"] == [failed]
+    assert evaluate.main([*arguments[:3], "--model", "siglit-mini", "--engine", "bad"]) == 2
 
 
 def test_what_a_reader_should_know_is_said(table, capsys, monkeypatch):
@@ -368,4 +390,6 @@ def test_an_engine_that_fails_ends_with_code_1(colours, capsys, monkeypatch):
 
     monkeypatch.setattr(embedding, "_embed_chunk", fails)
     assert evaluate.main(["zero-shot", "--dataset", str(colours)]) == 1
-    assert capsys.readouterr().err == "error: The engine failed on this batch.\n"
+    left_out, error = capsys.readouterr().err.splitlines()
+    assert left_out == "error: siglit-mini on fake is left out: The engine failed on this batch."
+    assert error == "error: The engine failed on this batch."

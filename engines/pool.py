@@ -77,6 +77,7 @@ class EnginePool:
         self.options = options or EngineOptions()
         self._loader = EngineLoader(self.options)
         self._loading: dict[EngineKey, Future[Loaded]] = {}
+        self._waiting: set[asyncio.Future[Loaded]] = set()  # for these, by whoever asked
         self._running: dict[EngineKey, _Running] = {}
         self._keys: dict[tuple[str, str | None], EngineKey] = {}  # by what was asked for
         self._failures: dict[EngineKey, str] = {}
@@ -210,6 +211,8 @@ class EnginePool:
             await each.stop()
             self.hangs |= each.pooled.engine.hangs
         await asyncio.to_thread(self._loader.close)
+        # Who asked may have left; without this the event loop might end before it has seen how a load ended.
+        await asyncio.gather(*self._waiting, return_exceptions=True)
         if self.worker.texts is not None:
             self.worker.texts.close()
 
@@ -219,8 +222,11 @@ class EnginePool:
     async def _run(self, key: EngineKey) -> None:
         """Put an engine into service, loading it first if need be."""
         loading = self._start(key)
+        waiting = asyncio.wrap_future(loading)
+        self._waiting.add(waiting)
+        waiting.add_done_callback(self._forget)
         try:
-            loaded = await asyncio.shield(asyncio.wrap_future(loading))
+            loaded = await asyncio.shield(waiting)
         except asyncio.CancelledError:
             if loading.cancelled():  # by close(), not by our caller
                 raise EngineClosedError("The server is stopping.") from None
@@ -277,6 +283,11 @@ class EnginePool:
         if key not in self._loading:
             self._loading[key] = self._loader.submit(key)
         return self._loading[key]
+
+    def _forget(self, waiting: asyncio.Future[Loaded]) -> None:
+        self._waiting.discard(waiting)
+        if not waiting.cancelled():
+            waiting.exception()  # whoever waits gets it; asyncio complains where nobody has looked at it
 
     def _note_failure(self, key: EngineKey, loading: Future[Loaded]) -> None:
         if not loading.cancelled() and (error := loading.exception()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import re
 import statistics
@@ -172,6 +173,8 @@ def _measure_client(watch: Stopwatch, server: OwnServer, folder: Path) -> None:
 
     try:
         _ask_by_client(watch, server, folder)
+    except concurrent.futures.TimeoutError:
+        raise LoadTestError(f"gradio_client gets no answer within {_WAIT_S:g} s.") from None
     except (AppError, httpx.HTTPError, OSError) as error:
         raise LoadTestError(f"gradio_client gets no answer ({error}).") from None
 
@@ -183,24 +186,27 @@ def _ask_by_client(watch: Stopwatch, server: OwnServer, folder: Path) -> None:
     with watch.stage("connect gradio_client"):
         client = Client(server.address, verbose=False)
 
+    def ask(**options: Any) -> None:
+        client.submit(**options).result(timeout=_WAIT_S)  # predict would wait for ever
+
     def classify() -> None:
         path = folder / "image.jpg"
         path.write_bytes(images.jpeg())
         options: dict[str, Any] = {"template": "", "models": list(bundled_models()), "engine": ""}
         options |= {"image": handle_file(path), "labels": "\n".join(_LABELS)}
-        client.predict(api_name="/zero_shot", **options)
+        ask(api_name="/zero_shot", **options)
 
     def compare() -> None:
         path = folder / "image.jpg"
         path.write_bytes(images.jpeg())
-        client.predict(image=handle_file(path), labels="\n".join(_LABELS), api_name="/compare")
+        ask(image=handle_file(path), labels="\n".join(_LABELS), api_name="/compare")
 
     watch.repeat("classify over gradio_client", classify)
     watch.repeat("compare over gradio_client", compare)
     texts = iter(f"something number {number}" for number in range(10**6))
     watch.repeat(
         "search over gradio_client",
-        lambda: client.predict(text=next(texts), gallery=_GALLERY, api_name="/search"),
+        lambda: ask(text=next(texts), gallery=_GALLERY, api_name="/search"),
     )
     client.close()
 

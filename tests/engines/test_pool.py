@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import threading
 
 import pytest
@@ -58,6 +59,30 @@ async def test_loading_can_begin_before_there_is_an_event_loop(loads):
     assert (await pool.get("a")).load_ms == 0  # nobody had to wait
     assert loads == [("a", "onnx-fp32")]
     await pool.close()
+
+
+def test_a_load_that_is_stopped_after_everybody_has_left_ends_in_silence(loads, monkeypatch, caplog):
+    release = threading.Event()
+
+    def load_engine(spec, engine, options):
+        release.wait()
+        raise EngineClosedError("The server was stopped before it had built the engine.")
+
+    async def ask_and_leave():
+        pool = EnginePool()
+        asking = asyncio.ensure_future(pool.get("a"))
+        while not pool._loading:
+            await asyncio.sleep(0)
+        asking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asking
+        release.set()
+        await pool.close()
+
+    monkeypatch.setattr(loading, "load_engine", load_engine)
+    asyncio.run(ask_and_leave())
+    gc.collect()  # asyncio complains when it lets the future go
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
 async def test_one_wrong_name_starts_no_load_at_all(loads, monkeypatch):

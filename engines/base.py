@@ -24,6 +24,7 @@ class Tokens:
 
     ids: tuple[int, ...]
     truncated: bool  # the text was longer than the model's context
+    unknown: bool = False  # part of the text is nothing that the tokenizer knows
 
 
 class Engine(Protocol):

@@ -59,6 +59,9 @@ class FakePreprocessor:
         ids = tuple(COLOURS.index(word) if word in COLOURS else 3 for word in words)
         return Tokens(ids[: self.spec.context_length], truncated=len(words) > self.spec.context_length)
 
+    def knows(self, text: str) -> bool:
+        return "?" not in text
+
 
 class FakeEngine:
     """Embeds an image as its colour and a text as the colour words in it.

@@ -58,6 +58,7 @@ class Classification:
     scores: tuple[LabelScore, ...]  # best first
     none_of_these: float | None  # in [0, 1]; None for softmax, which cannot tell
     truncated: tuple[str, ...]  # labels of which the model saw only the beginning
+    unread: tuple[str, ...]  # labels that the model cannot read, or not all of them: another script, an emoji
     cold: bool  # the model had to be loaded for this request
     labels_cached: bool  # no label had to be embedded
     image_cached: bool  # nor the image
@@ -193,6 +194,7 @@ async def classify(
         cosines = embedded.embeddings @ texts.embeddings.T  # [n_images, n_labels]
         logits, scores = scores_from_cosines(cosines, engine.spec)
         ranked = [_rank(labels, *rows) for rows in zip(scores, cosines, logits, strict=True)]
+        unread = tuple(label for label in labels if not engine.preprocessor.knows(label))
     own_ms = {"load": load_ms, "post": post.ms}
     stages = add_up([own_ms, embedded.timings_ms, texts.timings_ms])
     shared_ms = {stage: ms / len(images) for stage, ms in stages.items()}
@@ -205,6 +207,7 @@ async def classify(
             scores=label_scores,
             none_of_these=none_of_these(label_scores) if engine.spec.score == "sigmoid" else None,
             truncated=texts.truncated,
+            unread=unread,
             cold=load_ms > 0,
             labels_cached=texts.cached,
             image_cached=image_cached,

@@ -116,6 +116,8 @@ def to_table(paths: Sequence[str], results: Sequence[Classification]) -> str:
             lines.append(f"  {result.none_of_these:7.1%}  {'':7}  {'':7}  (none of these)")
         if result.truncated:
             lines.append(f"  too long, only the beginning was read: {'; '.join(result.truncated)}")
+        if result.unread:
+            lines.append(f"  characters that the model does not know: {'; '.join(result.unread)}")
     return "\n".join(lines)
 
 

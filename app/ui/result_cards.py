@@ -73,7 +73,8 @@ def _card(result: Classification) -> str:
   <h3>{escape(result.model)}</h3>
   <p class="note">{EXPLANATIONS[result.score]}</p>
   <ol>{"".join(bars)}</ol>
-  {_truncation_warning(result)}
+  {_warning("Too long for the model, which read only the beginning", result.truncated)}
+  {_warning("Not made for these characters, which the model cannot tell apart", result.unread)}
   {_numbers(result.scores)}
   {_stages(result)}
 </section>"""
@@ -96,11 +97,12 @@ def _bar(label: str, score: float, css_class: str = "label") -> str:
     )
 
 
-def _truncation_warning(result: Classification) -> str:
-    if not result.truncated:
+def _warning(sentence: str, labels: Sequence[str]) -> str:
+    if not labels:
         return ""
-    labels = ", ".join(f"“{escape(label[:40])}…”" for label in result.truncated[:3])
-    return f'<p class="warning">⚠ Too long for the model, which read only the beginning: {labels}</p>'
+    named = ", ".join(f"“{escape(label[:40])}{'…' if len(label) > 40 else ''}”" for label in labels[:3])
+    more = f" and {len(labels) - 3} more" if len(labels) > 3 else ""
+    return f'<p class="warning">⚠ {sentence}: {named}{more}</p>'
 
 
 def _numbers(scores: Sequence[LabelScore]) -> str:

@@ -65,6 +65,10 @@ class Preprocessor:
         """Clean and tokenize one text; SigLIP's are padded to the context, the others are not."""
         return self._tokenizer(clean_text(text, self.spec))
 
+    def knows(self, text: str) -> bool:
+        """Tell whether the tokenizer knows all of a text; every model's knows ASCII."""
+        return text.isascii() or not self.prepare_text(text).unknown
+
 
 def resize_image(image: Image.Image, side: int, mode: ResizeMode, resample: Resample) -> Image.Image:
     """Bring an RGB image to side x side pixels.

@@ -58,9 +58,16 @@ def _encoder(tokenizer: Any, pad_id: int | None, spec: ModelSpec) -> Tokenizer:
     tokenizer.no_padding()
     tokenizer.enable_truncation(spec.context_length)
 
+    unknown_id = tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or "")
+    if unknown_id in tokenizer.encode("").ids:  # CLIP's is the token that ends every text, and never used
+        unknown_id = None
+
     def tokenize(text: str) -> Tokens:
         encoding = tokenizer.encode(text)
-        return Tokens(_padded(encoding.ids, pad_id, spec), truncated=bool(encoding.overflowing))
+        ids = encoding.ids
+        return Tokens(
+            _padded(ids, pad_id, spec), truncated=bool(encoding.overflowing), unknown=unknown_id in ids
+        )
 
     return tokenize
 
@@ -81,7 +88,11 @@ def _load_sentencepiece(path: Path, spec: ModelSpec) -> Tokenizer:
     def tokenize(text: str) -> Tokens:
         ids = processor.encode(text)
         kept = [*ids[: spec.context_length - 1], eos_id]
-        return Tokens(_padded(kept, pad_id, spec), truncated=len(ids) >= spec.context_length)
+        return Tokens(
+            _padded(kept, pad_id, spec),
+            truncated=len(ids) >= spec.context_length,
+            unknown=processor.unk_id() in kept,
+        )
 
     return tokenize
 

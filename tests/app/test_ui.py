@@ -89,6 +89,14 @@ async def test_truncated_labels_are_named():
     assert "read only the beginning" in text
 
 
+@pytest.mark.anyio
+async def test_labels_that_the_model_cannot_read_are_named():
+    text, _ = await cards(["red", "red ?", "<b>?", "??", "???"])
+    assert "which the model cannot tell apart: “red ?”, “<b>?”, “??” and 1 more" in text
+    text, _ = await cards(["red"])
+    assert "cannot tell apart" not in text
+
+
 def test_every_example_is_an_image_with_labels():
     for path, labels in example_rows():
         assert decode_image(path).mode == "RGB"

@@ -6,6 +6,7 @@ from PIL import Image
 from transformers import AutoTokenizer, CLIPImageProcessorPil, SiglipImageProcessorPil
 
 from engines.factory import resolve_model
+from engines.models import get_bundled_model
 from engines.preparation.preprocess import Preprocessor, clean_text, resize_image
 from tests.fakes import fake_spec
 
@@ -90,3 +91,17 @@ def test_a_ribbon_is_cut_before_it_is_resized(monkeypatch):
     )
     assert resize_image(Image.new("RGB", (30_000, 1)), 8, "crop", "bicubic").size == (8, 8)
     assert sizes == [(64, 8)]
+
+
+@pytest.mark.model
+def test_the_bundled_pair_says_which_scripts_it_cannot_read():
+    preprocessor = Preprocessor(get_bundled_model("siglit-mini"))
+    assert preprocessor.knows("a cat, a dog & 7 naïve cafés")
+    for text in ("猫", "a 🐱", "ሰላም"):
+        assert not preprocessor.knows(text)
+
+
+def test_a_tokenizer_of_bytes_knows_everything(tiny_clip):
+    preprocessor = Preprocessor(resolve_model(str(tiny_clip)))
+    assert preprocessor.knows("a 🐱 猫")
+    assert preprocessor.knows("")

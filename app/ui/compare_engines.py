@@ -77,7 +77,7 @@ def build(services: Services) -> Linked:
     stop.click(
         lambda: (
             compare_engines_cards.render_status(
-                ["Nothing is measured here now; what was measured stays below."]
+                ["Stopped: nothing is measured now; what was measured stays below."]
             ),
             gr.update(interactive=True),
         ),

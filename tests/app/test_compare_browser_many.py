@@ -109,7 +109,10 @@ def test_dropped_files_are_compared_and_kept(open_page, tmp_path):
 def test_a_committed_record_is_charted_with_its_origin(open_page, screen):
     page = open_tab(open_page, "Engines", **screen)
     table = page.locator("#compare-engines-table")
-    expect(table).to_contain_text("No committed record has times of siglit-mini", timeout=WAIT_MS)
+    expect(table).to_contain_text("Committed record towers-", timeout=WAIT_MS)  # of the default model
+    page.locator("#compare-engines-model input").click()
+    page.get_by_role("option", name="lit-mini", exact=True).click()
+    expect(table).to_contain_text("No committed record has times of lit-mini", timeout=WAIT_MS)
     expect(page.locator("#compare-engines-plots")).to_contain_text("There is no chart")
     page.locator("#compare-engines-model input").click()
     page.get_by_role("option", name=RECORDED).click()

@@ -27,7 +27,7 @@ from use_cases.comparison.engines import Cosines, EngineRow
 from use_cases.retrieval.galleries import GalleryOptions
 
 pytestmark = pytest.mark.anyio
-MODEL = "siglit-mini"
+MODEL = "lit-mini"  # without a record of its times
 RECORDED = "random:siglip-base-patch16-224"
 
 
@@ -107,7 +107,7 @@ async def test_a_model_without_numbers_says_what_is_missing(services):
     plot, _, table, others, *downloads = await EngineHandlers(services).on_show(MODEL)
     assert not any(update["visible"] for update in downloads)
     page = Page(table)
-    assert "No committed record has times of siglit-mini" in page.text
+    assert "No committed record has times of lit-mini" in page.text
     assert RECORDED in page.text
     assert len(page.badges) == len(ENGINES)
     assert [each for each in page.badges if each.startswith("failed")] == [
@@ -262,7 +262,7 @@ async def test_of_a_model_that_is_not_loaded_nothing_is_promised(services):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((RECORDED, [], 32), "Choose one of the models siglit-mini"),
+        ((RECORDED, [], 32), "Choose one of the models lit-mini"),
         ((MODEL, ["other"], 32), "Unknown engine 'other'"),
         ((MODEL, [], "many"), "must be 32, 100, or 0 for all"),
         ((MODEL, [], 1), "must be 32, 100, or 0 for all"),

@@ -21,9 +21,10 @@ async def until_answered(
     note: Callable[[str], T],
     failed: Callable[[str], T] | None = None,
 ) -> AsyncGenerator[T, None]:
-    """Yield an answer; before it, each second, how long it has waited for engines; after an error why.
+    """Yield an answer; before it, each second, how long it has waited for engines.
 
-    So no older answer stands beside a question that it does not belong to.
+    After an error, why there is no answer takes the place of such a note, which would wait for ever; without
+    one an older answer stays.
 
     Args:
         answer: ends when nobody listens any more.
@@ -36,14 +37,17 @@ async def until_answered(
     """
     start_s = time.monotonic()
     answering: asyncio.Future[T] | None = None
+    noted = False
     try:
         keys = await waiting
         answering = asyncio.ensure_future(answer)
         while keys and not (await asyncio.wait({answering}, timeout=1))[0]:
+            noted = True
             yield note(render_waiting(keys, time.monotonic() - start_s))
         yield await answering
     except EngineError as error:
-        yield (failed or note)(render_note(str(error)))
+        if noted:
+            yield (failed or note)(render_note(str(error)))
         raise
     finally:
         if answering is None:

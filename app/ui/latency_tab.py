@@ -72,6 +72,8 @@ def build_latency_tab(services: Services, tabs: gr.Tabs) -> None:
         for choice in (window, stage, engine):
             choice.input(handlers.on_look, asked, outputs, **_QUIET)
         opened = tabs.select(_on_tab, pause, timer, api_visibility="private", show_progress="hidden")
+        # Who pauses before that has answered is paused all the same.
+        opened.then(lambda paused: gr.Timer(active=False) if paused else gr.skip(), pause, timer, **_QUIET)
         opened.then(handlers.on_rights, None, [change, profiling, reset], **_QUIET)
         pause.input(lambda paused: gr.Timer(active=not paused), pause, timer, **_QUIET)
         for button, make in ((csv, handlers.on_csv), (trace, handlers.on_chrome_trace)):

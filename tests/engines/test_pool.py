@@ -116,7 +116,7 @@ async def test_a_failed_load_reaches_all_who_wait_and_is_tried_again(loads, monk
     load_engine = loading.load_engine
     monkeypatch.setattr(loading, "load_engine", lambda *a: release.wait(30) and load_engine(*a))
     waiting = [asyncio.ensure_future(pool.get("broken")) for _ in range(2)]
-    while not pool._loading or len(next(iter(pool._loading.values()))._done_callbacks) < 2:
+    while len(pool._waiting) < 2:
         await asyncio.sleep(0.001)
     release.set()
     results = await asyncio.gather(*waiting, return_exceptions=True)

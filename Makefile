@@ -7,29 +7,31 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 SOURCES := app engines use_cases tests app.py
 TESTS := tests/engines/test_contract.py tests  # the longest file first, so that no worker ends long after the other
 
-.PHONY: demo setup test types behaviour format clean
+.PHONY: demo setup compiled test types behaviour format clean
 .DELETE_ON_ERROR:
 
 demo: setup
 	$(BIN)/python app.py --host $(HOST) --port $(PORT) $(ARGS)
 
-# Compiled here, because each start would do it again where Python may not keep what it compiles.
-setup: .venv/exported
-	@$(BIN)/python -m compileall -q app engines use_cases
+# After the installation each step takes one core.
+setup: .venv/installed
+	@$(MAKE) --no-print-directory --jobs 2 compiled .venv/exported
 
-test: setup .venv/tests-installed
+test: .venv/installed
+	@$(MAKE) --no-print-directory --jobs 3 compiled .venv/exported .venv/tests-installed
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory --jobs 2 types behaviour
 	$(BIN)/python -m app.cli.gate
 
-# Beside the tests, which often wait for a page or a server.
+# Beside the tests.
 types:
 	$(BIN)/mypy
 
+# More workers than cores, because tests often wait for a page or a server.
 behaviour:
-	OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
+	OMP_WAIT_POLICY=passive $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 format: .venv/tests-installed
 	$(BIN)/ruff format $(SOURCES)
@@ -40,8 +42,16 @@ clean:
 
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv
-	$(PIP_INSTALL) -r requirements.txt
+	$(PIP_INSTALL) --no-compile -r requirements.txt
 	touch $@
+
+# Compiled here, because each start would do it again where Python may not keep what it compiles.
+compiled: .venv/compiled
+	@$(BIN)/python -m compileall -q app engines use_cases
+
+.venv/compiled: .venv/installed
+	@-$(BIN)/python -m compileall -q .venv/lib > .venv/compile.log  # some packages bring a file that is no Python
+	@touch $@
 
 .venv/tests-installed: .venv/installed tests/requirements.txt
 	$(PIP_INSTALL) -r tests/requirements.txt
@@ -50,5 +60,5 @@ clean:
 
 # The server itself never imports torch: it runs graphs that are exported here, once.
 .venv/exported: .venv/installed $(wildcard engines/bundled/*/config.json engines/bundled/*.py engines/onnx/*.py engines/pytorch/*.py)
-	$(BIN)/python -m app.cli.build
+	$(BIN)/python -m app.cli.build --jobs 2
 	touch $@

@@ -1,14 +1,27 @@
 """Fixtures that several test folders share; and torchvision's operators, which transformers imports."""
 
 import os
+import tempfile
+from pathlib import Path
 
+import certifi
 import pytest
 from filelock import FileLock
 from PIL import Image
 
+from app.fast_gradio import skip_type_stubs
 from engines.pytorch.torchvision_ops import ensure_torchvision_operators
 
 ensure_torchvision_operators()
+skip_type_stubs()
+
+# HTTP clients read all authorities that the world trusts for each request of a test, a tenth of a second
+# each time; no test speaks TLS with a stranger, so that one authority does.
+_AUTHORITY = tempfile.NamedTemporaryFile(suffix=".pem")  # noqa: SIM115 - it goes when the tests end
+_END = b"-----END CERTIFICATE-----\n"
+_AUTHORITY.write(Path(certifi.where()).read_bytes().partition(_END)[0] + _END)
+_AUTHORITY.flush()
+os.environ["SSL_CERT_FILE"] = _AUTHORITY.name
 
 
 @pytest.fixture

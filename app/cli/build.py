@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from app.cli.errors import run_command
+from app.cli.numbers import whole_number
 from app.settings import Settings
 from engines.factory import ENGINES, EngineOptions, load_engine
 from engines.models import bundled_models
 from engines.quality import read_quality
+
+_MAX_JOBS = 64
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -26,6 +30,12 @@ def build_parser() -> argparse.ArgumentParser:
         "models", nargs="*", default=list(bundled_models()), help="models (default: the bundled pair)"
     )
     parser.add_argument("--engine", default="onnx-fp32", help="default: onnx-fp32")
+    parser.add_argument(
+        "--jobs",
+        type=partial(whole_number, most=_MAX_JOBS),
+        default=1,
+        help="models to build at a time, each of which takes memory (default: %(default)s)",
+    )
     parser.add_argument("--cache-dir", type=Path, help="where it is kept (default: SIGLIP_CACHE_DIR)")
     return parser
 
@@ -44,8 +54,9 @@ def _run(args: argparse.Namespace) -> int:
         allow_download=settings.download,
         allow_pickled_weights=settings.allow_pickled_weights,
     )
-    for model in args.models:
-        print(_build(model, args.engine, options))
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for line in pool.map(lambda model: _build(model, args.engine, options), args.models):
+            print(line)
     return 0
 
 

@@ -23,6 +23,7 @@ from tests.app.processes import running
 
 SCRIPT = "tests/app/faulty_server.py"
 KEY = "a-key-of-sixteen-or-more"
+PROXY = "127.0.0.2"  # that a server trusts
 AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
 
 
@@ -140,17 +141,31 @@ def test_secrets_never_reach_the_log_and_each_request_is_a_line_of_json(closed):
         assert {"request_id", "method", "path", "status", "ms", "client"} <= set(line)
 
 
-def test_the_rate_limit_names_the_time_to_wait(tmp_path):
-    with running(tmp_path, "--requests-per-minute", "3", script=SCRIPT) as process:
-        answers = [patient.post(f"{process.address}/v1/embeddings", json={"input": "red"}) for _ in range(4)]
-    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
-    assert 1 <= int(answers[3].headers["Retry-After"]) <= 60
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory):
+    options = ("--requests-per-minute", "4", "--trusted-proxies", PROXY, "--allow-urls", "true")
+    with running(tmp_path_factory.mktemp("limited"), *options, script=SCRIPT) as process:
+        yield process
 
 
-def test_urls_are_fetched_only_from_public_addresses_even_where_they_are_allowed(tmp_path):
-    with running(tmp_path, "--allow-urls", "true", script=SCRIPT) as process:
-        for url in ("http://127.0.0.1/", "http://169.254.169.254/latest", "http://[::1]/", process.address):
-            answer = patient.post(f"{process.address}/v1/embeddings", json={"input": {"image": url}})
+def client_at(address, server):
+    """Return a client with an address of its own, whose requests are counted by themselves."""
+    transport = httpx.HTTPTransport(local_address=address)
+    return patient.Client(transport=transport, base_url=server.address, trust_env=False)
+
+
+def test_the_rate_limit_names_the_time_to_wait(limited):
+    with client_at("127.0.0.4", limited) as client:
+        answers = [client.post("/v1/embeddings", json={"input": "red"}) for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 429]
+    assert 1 <= int(answers[4].headers["Retry-After"]) <= 60
+
+
+def test_urls_are_fetched_only_from_public_addresses_even_where_they_are_allowed(limited):
+    urls = ("http://127.0.0.1/", "http://169.254.169.254/latest", "http://[::1]/", limited.address)
+    with client_at("127.0.0.5", limited) as client:
+        for url in urls:
+            answer = client.post("/v1/embeddings", json={"input": {"image": url}})
             assert answer.status_code == 422
             assert "public" in answer.json()["error"]["message"]
 
@@ -224,15 +239,11 @@ def test_it_works_behind_a_proxy_that_serves_it_under_a_path(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("trusted", "statuses"), [("127.0.0.2", [200] * 4), ("127.0.0.3", [200, 200, 429, 429])]
+    ("address", "statuses"), [(PROXY, [200] * 6), ("127.0.0.3", [200, 200, 200, 200, 429, 429])]
 )
-def test_the_visitors_of_a_trusted_proxy_are_counted_one_by_one(tmp_path, trusted, statuses):
-    options = ("--requests-per-minute", "2", "--trusted-proxies", trusted)
-    with running(tmp_path, *options, script=SCRIPT) as process:
-        transport = httpx.HTTPTransport(local_address="127.0.0.2")  # the proxy
-        with patient.Client(transport=transport, base_url=process.address, trust_env=False) as proxy:
-            answers = [
-                proxy.get("/v1/index", headers={"X-Forwarded-For": f"203.0.113.{number}"})
-                for number in range(4)
-            ]
+def test_the_visitors_of_a_trusted_proxy_are_counted_one_by_one(limited, address, statuses):
+    with client_at(address, limited) as proxy:
+        answers = [
+            proxy.get("/v1/index", headers={"X-Forwarded-For": f"203.0.113.{number}"}) for number in range(6)
+        ]
     assert [answer.status_code for answer in answers] == statuses

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -10,6 +11,7 @@ from app.cli.profile_table import profile_tables
 from engines.onnx.allocator import Allocator
 from tests.checkpoints import build_tiny_siglip
 from tests.use_cases.profiling.test_run import run
+from tests.workers import here_except
 
 
 @dataclass
@@ -88,7 +90,9 @@ def test_a_disturbed_measurement_is_told():
 
 
 @pytest.mark.timeout(600)  # processes import torch, which takes minutes on a busy machine
-def test_a_tiny_checkpoint_is_profiled_for_real(tmp_path, red_png, capsys):
+def test_a_tiny_checkpoint_is_profiled_for_real(tmp_path, red_png, capsys, monkeypatch):
+    worker = here_except("profile", "profile_memory")  # whose memory is measured
+    monkeypatch.setattr(profile, "run_profile", partial(profile.run_profile, worker=worker))
     folder = tmp_path / "tiny-siglip"
     folder.mkdir()
     model = str(build_tiny_siglip(folder))

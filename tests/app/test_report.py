@@ -1,6 +1,7 @@
 """The report command: writes, checks, and refuses damaged records with a sentence."""
 
 import json
+import shutil
 
 import pytest
 
@@ -10,14 +11,33 @@ from use_cases.results import RESULTS_DIR, record_paths
 README = RESULTS_DIR.parent / "README.md"
 
 
+def copy_records(folder):
+    """Put the records and README.md into a folder; return where the records are."""
+    results = folder / "comparison_results"
+    results.mkdir()
+    for path in record_paths():
+        (results / path.name).write_bytes(path.read_bytes())
+    (folder / "README.md").write_bytes(README.read_bytes())
+    return results
+
+
 @pytest.fixture
 def results(tmp_path):
-    folder = tmp_path / "comparison_results"
-    folder.mkdir()
-    for path in record_paths():
-        (folder / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "README.md").write_bytes(README.read_bytes())
+    return copy_records(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def reported_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reported")
+    assert run(copy_records(folder)) == 0
     return folder
+
+
+@pytest.fixture
+def reported(reported_once, tmp_path):
+    """Return records whose report is up to date."""
+    shutil.copytree(reported_once, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "comparison_results"
 
 
 def run(results, *arguments):
@@ -34,26 +54,24 @@ def test_it_writes_once_and_then_finds_everything_up_to_date(results, capsys):
     assert capsys.readouterr().out == "Everything is up to date.\n"
 
 
-def test_a_check_prints_what_is_out_of_date_and_writes_nothing(results, capsys):
-    assert run(results) == 0
-    readme = results.parent / "README.md"
+def test_a_check_prints_what_is_out_of_date_and_writes_nothing(reported, capsys):
+    readme = reported.parent / "README.md"
     edited = readme.read_text("utf-8").replace("| `onnx-int4` | 213 (1.22x)", "| `onnx-int4` | 113 (2.22x)")
     readme.write_text(edited, "utf-8")
     capsys.readouterr()
-    assert run(results, "--check") == 1
+    assert run(reported, "--check") == 1
     out = capsys.readouterr().out
     assert "-| `onnx-int4` | 113 (2.22x)" in out
     assert "+| `onnx-int4` | 213 (1.22x)" in out
     assert readme.read_text("utf-8") == edited
 
 
-def test_a_record_that_was_never_reported_is_out_of_date(results, capsys):
-    assert run(results) == 0
-    path = record_paths(results)[0]
+def test_a_record_that_was_never_reported_is_out_of_date(reported, capsys):
+    path = record_paths(reported)[0]
     newer = json.loads(path.read_text("utf-8")) | {"created_utc": "2099-01-01T00:00:00Z"}
-    (results / f"{path.stem}-new.json").write_text(json.dumps(newer))
+    (reported / f"{path.stem}-new.json").write_text(json.dumps(newer))
     capsys.readouterr()
-    assert run(results, "--check") == 1
+    assert run(reported, "--check") == 1
     assert f"{path.stem}-new.md from the records" in capsys.readouterr().out
 
 
@@ -112,14 +130,13 @@ def keep_comparisons(path):
     path.write_text(json.dumps(record))
 
 
-def test_a_load_record_of_comparisons_alone_takes_no_whole_one_s_place(results, capsys):
-    assert run(results) == 0
-    path = max(path for path in record_paths(results) if path.name.startswith("load"))
-    copy = results / f"{path.stem}-newer.json"
+def test_a_load_record_of_comparisons_alone_takes_no_whole_one_s_place(reported, capsys):
+    path = max(path for path in record_paths(reported) if path.name.startswith("load"))
+    copy = reported / f"{path.stem}-newer.json"
     copy.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"created_utc": "2099-01-01T00:00:00Z"}))
     keep_comparisons(copy)
-    assert run(results) == 0
-    assert copy.stem not in (results.parent / "README.md").read_text("utf-8")
+    assert run(reported) == 0
+    assert copy.stem not in (reported.parent / "README.md").read_text("utf-8")
 
 
 def test_load_records_of_comparisons_alone_are_one_sentence(results, capsys):
@@ -149,30 +166,28 @@ def test_a_readme_that_is_no_utf_8_is_one_sentence(results, capsys):
     assert error.count("\n") == 1
 
 
-def test_a_page_that_is_no_utf_8_is_out_of_date(results, capsys):
-    assert run(results) == 0
-    page = record_paths(results)[0].with_suffix(".md")
+def test_a_page_that_is_no_utf_8_is_out_of_date(reported, capsys):
+    page = record_paths(reported)[0].with_suffix(".md")
     before = page.read_bytes()
     page.write_bytes(b"\xff" + before)
     capsys.readouterr()
-    assert run(results, "--check") == 1
+    assert run(reported, "--check") == 1
     assert f"{page.name} from the records" in capsys.readouterr().out
-    assert run(results) == 0
+    assert run(reported) == 0
     assert page.read_bytes() == before
 
 
-def test_the_page_of_a_removed_record_is_out_of_date_and_goes(results, capsys):
-    assert run(results) == 0
-    gone, notes = results / "towers-gone.md", results / "towers-notes.md"
-    gone.write_bytes(record_paths(results)[-2].with_suffix(".md").read_bytes())
+def test_the_page_of_a_removed_record_is_out_of_date_and_goes(reported, capsys):
+    gone, notes = reported / "towers-gone.md", reported / "towers-notes.md"
+    gone.write_bytes(record_paths(reported)[-2].with_suffix(".md").read_bytes())
     notes.write_text("# Towers, by hand\n")
     capsys.readouterr()
-    assert run(results, "--check") == 1
+    assert run(reported, "--check") == 1
     assert capsys.readouterr().out == "towers-gone.md belongs to no record.\n"
-    assert run(results) == 0
+    assert run(reported) == 0
     assert capsys.readouterr().out == "towers-gone.md\n"
-    assert (gone.exists(), notes.exists(), (results / "README.md").exists()) == (False, True, True)
-    assert run(results, "--check") == 0
+    assert (gone.exists(), notes.exists(), (reported / "README.md").exists()) == (False, True, True)
+    assert run(reported, "--check") == 0
 
 
 def only_zeros(text):

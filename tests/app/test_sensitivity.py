@@ -5,6 +5,7 @@ import json
 import pytest
 
 from app.cli import sensitivity
+from tests.builders import build_here
 from tests.checkpoints import build_tiny_clip
 
 
@@ -13,7 +14,8 @@ def _cache(monkeypatch, cache_dir):
     monkeypatch.setenv("SIGLIP_CACHE_DIR", str(cache_dir))
 
 
-def test_blocks_are_ranked_and_drawn(build_once, tmp_path, capsys):
+def test_blocks_are_ranked_and_drawn(build_once, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("engines.onnx.artifacts.run_builder", build_here)
     plot = tmp_path / "plot.html"
     model = str(build_once(build_tiny_clip, "clip"))
     assert sensitivity.main([model, "--json", "--plot", str(plot)]) == 0

@@ -188,11 +188,13 @@ def test_the_first_answer_of_a_default_start_imports_no_heavy_library():
 
 
 PAUSES = """
-import gradio as gr
 from app.main import create_app
 from app.settings import Settings
 
-(page,) = [route.app for route in create_app(Settings()).routes if hasattr(route, "app") and route.path == ""]
+app = create_app(Settings())  # imports Gradio faster than an import does
+import gradio as gr
+
+(page,) = [route.app for route in app.routes if hasattr(route, "app") and route.path == ""]
 for queue in (gr.Blocks()._queue, page.get_blocks()._queue):
     print(queue.sleep_when_free, queue.progress_update_sleep_when_free)
 """

@@ -50,9 +50,9 @@ def test_a_builder_reads_paths_as_who_started_it_does(tmp_path, monkeypatch):
     assert (tmp_path / "out.json").read_text().split() == ["[", "1", "]"]
 
 
-def test_a_builder_s_error_is_raised_here(tmp_path):
-    with pytest.raises(UnknownModelError, match="No model 'nothing'"):
-        run_builder("engines.bnb.build", "int8", "nothing", str(tmp_path))
+def test_a_builder_s_error_is_raised_here():
+    with pytest.raises(UnknownModelError, match="There is no model 'nothing'"):
+        run_builder("tests.engines.failing_builder", "nothing")
 
 
 def test_threads_that_ask_at_once_build_once(tmp_path):

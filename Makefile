@@ -25,13 +25,12 @@ test: .venv/installed
 	$(MAKE) --no-print-directory --jobs 2 types behaviour
 	$(BIN)/python -m app.cli.gate
 
-# Beside the tests.
+# Beside the tests, which often wait for a page or a server.
 types:
 	$(BIN)/mypy
 
-# More workers than cores, because tests often wait for a page or a server.
 behaviour:
-	OMP_WAIT_POLICY=passive $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(TESTS)
+	OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 format: .venv/tests-installed
 	$(BIN)/ruff format $(SOURCES)

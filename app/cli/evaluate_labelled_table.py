@@ -15,7 +15,7 @@ from use_cases.labelled.rows import CALIBRATION_INTERVALS, accuracy_intervals
 from use_cases.labelled.tables import VIEW_TITLES, WAY_TITLES, dataset_line, estimate_text, published_lines
 from use_cases.published import published_accuracy
 from use_cases.resampling import Estimate, unsure_text
-from use_cases.retrieval.captioned import counted
+from use_cases.wording import counted
 
 _COLUMN = 26  # characters
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from use_cases.retrieval.captioned import counted
+from use_cases.wording import counted
 
 _SHOWN = 20  # images
 

@@ -7,7 +7,6 @@ from dataclasses import asdict
 
 from app.cli.evaluate_left_out import left_out_lines
 from use_cases.resampling import Estimate, unsure_text
-from use_cases.retrieval.captioned import counted
 from use_cases.retrieval.evaluation import DIRECTIONS, Evaluation
 from use_cases.retrieval.metrics import METRICS
 from use_cases.retrieval.tables import (
@@ -17,6 +16,7 @@ from use_cases.retrieval.tables import (
     dataset_line,
     estimate_text,
 )
+from use_cases.wording import counted
 
 _COLUMN = 24  # characters
 

@@ -20,7 +20,6 @@ from engines.pool import EnginePool
 from engines.preparation.source import SourceImage
 from use_cases.images import read_image
 from use_cases.retrieval.archives import ZipArchive
-from use_cases.retrieval.captioned import counted
 from use_cases.retrieval.errors import IndexMismatchError, UnknownIndexError
 from use_cases.retrieval.export import export_table
 from use_cases.retrieval.filters import ImageFilter
@@ -33,6 +32,7 @@ from use_cases.retrieval.search import SearchAnswer, search_images
 from use_cases.retrieval.sources import FileList, Folder, ImageFiles, is_image_name
 from use_cases.retrieval.text_search import TextAnswer, search_texts
 from use_cases.retrieval.verify import Verification, verify_table
+from use_cases.wording import counted
 from use_cases.zero_shot import min_image_side
 
 _LOOK_S = 0.5  # between two lines of progress

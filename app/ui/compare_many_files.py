@@ -16,7 +16,7 @@ from engines.gallery import gallery
 from use_cases.comparison.many import MAX_IMAGES
 from use_cases.comparison.pairs import NamedImage
 from use_cases.retrieval.caption_tables import TABLE_SUFFIXES, read_table
-from use_cases.retrieval.captioned import counted
+from use_cases.wording import counted
 
 _TABLES = (".json", *TABLE_SUFFIXES)
 FILE_TYPES = ["image", ".txt", *_TABLES]

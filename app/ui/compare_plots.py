@@ -20,7 +20,7 @@ from use_cases.comparison.engines import EngineRow
 from use_cases.comparison.many import ManyColumn, ManyComparison
 from use_cases.comparison.pareto import pareto_front
 from use_cases.labelled.calibration_metrics import NUM_BINS
-from use_cases.retrieval.captioned import counted
+from use_cases.wording import counted
 
 Figure: TypeAlias = (
     "dict[str, Any]"  # what compare_plots.js draws: title, note, label, height, traces, layout

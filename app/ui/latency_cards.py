@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from app.ui import compare_tables
 from app.ui.html_parts import escape, render_bar, render_note
 from use_cases.load.inside import InsideLoad
-from use_cases.retrieval.captioned import counted
 from use_cases.telemetry.shares import Share
 from use_cases.telemetry.sketches import RELATIVE_ERROR, StageTimes
 from use_cases.telemetry.views import WHOLE, View
+from use_cases.wording import counted
 
 EMPTY = render_note(
     "No request in this window yet.",

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from app.ui.html_parts import data_uri, escape, render_bar, render_note, render_score, render_stages
-from use_cases.retrieval.captioned import counted
 from use_cases.retrieval.records import ImageRecord
 from use_cases.retrieval.search import ImageHit, SearchAnswer
 from use_cases.retrieval.text_search import TextAnswer, TextHit
+from use_cases.wording import counted
 
 Answer: TypeAlias = "SearchAnswer | TextAnswer | str"  # a sentence in place of what could not be answered
 

@@ -180,7 +180,7 @@ def test_a_measurement_can_be_left_for_another_model_when_it_is_done(open_page):
     page.locator("#compare-engines-run").click()
     table = page.locator("#compare-engines-table")
     expect(table).to_contain_text("siglit-mini, 32 held-out pictures", timeout=4 * WAIT_MS)
-    expect(page.locator("#compare-engines-status")).to_contain_text("Measured 1 engines", timeout=WAIT_MS)
+    expect(page.locator("#compare-engines-status")).to_contain_text("Measured 1 engine in", timeout=WAIT_MS)
     expect(model).to_be_enabled(timeout=WAIT_MS)
     model.click()
     page.get_by_role("option", name=RECORDED).click()

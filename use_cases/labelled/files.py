@@ -23,8 +23,8 @@ from use_cases.labelled.label_tars import read_label_tars
 from use_cases.labelled.labelled import LabelledImage, LabelledSet, label_set, note_merged, tidy_labels
 from use_cases.retrieval.caption_files import GALLERY, UNSEEN, image_paths
 from use_cases.retrieval.caption_tables import printable
-from use_cases.retrieval.captioned import counted
 from use_cases.retrieval.sources import is_image_name
+from use_cases.wording import counted
 
 TABLE_SUFFIXES = (".csv", ".tsv")
 CLASS_NAMES = "classnames.txt"  # as clip_benchmark calls the file beside a dataset

@@ -11,7 +11,7 @@ from pathlib import Path
 from engines.errors import InvalidInputError
 from engines.preparation.images import read_image_file
 from use_cases.labelled.labelled import SEPARATOR, LabelledImage, LabelledSet
-from use_cases.retrieval.captioned import counted
+from use_cases.wording import counted
 
 _TELL_EVERY = 5_000  # images between two lines of progress
 

@@ -9,9 +9,9 @@ from posixpath import normpath
 from engines.errors import InvalidInputError
 from use_cases.labelled.labelled import SEPARATOR, LabelledImage, LabelledSet, label_set, split_labels
 from use_cases.retrieval.caption_tables import printable
-from use_cases.retrieval.captioned import counted
 from use_cases.retrieval.image_folders import folders_near, nearest_folders
 from use_cases.retrieval.table_rows import find_columns, note_short_rows, read_rows
+from use_cases.wording import counted
 
 LABEL_COLUMNS = ("label", "labels", "class", "classes", "class_name", "category", "categories", "tag", "tags")
 _DELIMITERS = (",", "\t", ";")

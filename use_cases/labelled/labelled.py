@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.errors import InvalidInputError
-from use_cases.retrieval.captioned import counted
+from use_cases.wording import counted
 
 SEPARATOR = "|"  # between the labels of one image
 SEED = 0  # of what is drawn from a dataset

@@ -10,7 +10,7 @@ from use_cases.labelled import calibration_metrics, metrics
 from use_cases.labelled.calibration import SIGMOID_PAIRS, SOFTMAX_TOP1
 from use_cases.labelled.embedding import ENSEMBLE, LABEL_ALONE, WAYS
 from use_cases.resampling import NO_DIFFERENCE, Estimate
-from use_cases.retrieval.captioned import counted
+from use_cases.wording import counted
 
 Row: TypeAlias = Mapping[str, Any]  # one of a record's results
 

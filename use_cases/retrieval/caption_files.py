@@ -28,11 +28,11 @@ from use_cases.retrieval.captioned import (
     MAX_CAPTIONS_BYTES,
     CaptionedImage,
     CaptionSet,
-    counted,
     tidy_captions,
 )
 from use_cases.retrieval.image_folders import folders_near, nearest_folders
 from use_cases.retrieval.sources import is_image_name
+from use_cases.wording import counted
 
 GALLERY = "gallery"
 UNSEEN = "gallery-unseen"  # its pictures that the bundled pair was not trained on

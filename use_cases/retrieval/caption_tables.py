@@ -14,9 +14,10 @@ from posixpath import normpath
 from typing import Any
 
 from engines.errors import InvalidInputError
-from use_cases.retrieval.captioned import CaptionedImage, counted, tidy_captions
+from use_cases.retrieval.captioned import CaptionedImage, tidy_captions
 from use_cases.retrieval.image_folders import ImageFolders
 from use_cases.retrieval.table_rows import UNQUOTED, find_columns, note_short_rows, read_rows
+from use_cases.wording import counted
 
 DEFAULT_SPLIT = "test"  # of a Karpathy file
 CAPTION_COLUMNS = ("caption", "title", "text", "comment", "sentence")

@@ -37,8 +37,3 @@ def tidy_captions(captions: Iterable[str]) -> tuple[str, ...]:
     # JSON may have halves of characters, which no tokenizer takes.
     whole = (caption.encode("utf-8", "replace").decode("utf-8") for caption in captions)
     return tuple(stripped for caption in whole if (stripped := caption.strip()))
-
-
-def counted(number: int, noun: str) -> str:
-    """Return such as "1 image" or "2,000 images"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -12,7 +12,7 @@ from typing import NamedTuple, NoReturn, Protocol
 
 from engines.errors import InvalidInputError
 from engines.preparation.images import read_image_file
-from use_cases.retrieval.captioned import counted
+from use_cases.wording import counted
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 
 from engines.errors import InvalidInputError
-from use_cases.retrieval.captioned import counted
+from use_cases.wording import counted
 
 IMAGE_COLUMNS = ("image", "filepath", "file", "filename", "file_name", "image_path", "image_name", "path")
 UNQUOTED = "|"  # Flickr30k's own delimiter, in whose tables a quote is a character like others

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 
 from use_cases.labelled.items import pack_ids
 from use_cases.resampling import INTERVALS, NO_DIFFERENCE, Estimate
-from use_cases.retrieval.captioned import counted
 from use_cases.retrieval.evaluation import DIRECTIONS, Evaluation
 from use_cases.retrieval.metrics import METRICS
+from use_cases.wording import counted
 
 RETRIEVAL_INTERVALS = f"{INTERVALS} with their captions"
 Row: TypeAlias = Mapping[str, Any]  # one of a record's results

@@ -8,6 +8,7 @@ import pytest
 from app.cli import benchmark_index
 from engines.errors import InvalidInputError
 from tests.use_cases.retrieval.pictures import stored_spec
+from use_cases.index_benchmark import ingestion
 from use_cases.index_benchmark.search_speed import measure_sizes
 from use_cases.index_benchmark.vectors import BLOCK, ExactNearest, SyntheticVectors
 from use_cases.record_tables import render_record
@@ -48,7 +49,8 @@ def test_a_row_for_each_size_exact_and_by_ann(tmp_path, monkeypatch):
     assert large["disk_bytes"] > small["disk_bytes"] > 0
 
 
-def test_the_command_prints_a_whole_record(capsys):
+def test_the_command_prints_a_whole_record(capsys, monkeypatch):
+    monkeypatch.setattr(ingestion, "_DECODED", 4)  # each of 12 megapixels takes a while to make
     assert benchmark_index.main(["--sizes", "300", "--rounds", "1", "--seconds", "0.3"]) == 0
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
     validate_record(record)

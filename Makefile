@@ -3,23 +3,21 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 7860
 BIN := .venv/bin
-PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-compile
-IMPORTED := app.server, app.ui.demo, app.api.routes, app.cli.classify, fastapi_offline, gradio.mcp, lancedb
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 SOURCES := app engines use_cases tests app.py
 TESTS := tests/engines/test_contract.py tests  # the longest file first, so that no worker ends long after the other
 
-.PHONY: demo setup compiled test types behaviour format clean
+.PHONY: demo setup test types behaviour format clean
 .DELETE_ON_ERROR:
 
 demo: setup
 	$(BIN)/python app.py --host $(HOST) --port $(PORT) $(ARGS)
 
-# After the installation each step takes one core.
-setup: .venv/installed
-	@$(MAKE) --no-print-directory --jobs 2 compiled .venv/exported
+setup: .venv/exported
+	@$(BIN)/python -m compileall -q app engines use_cases
 
 test: .venv/installed
-	@$(MAKE) --no-print-directory --jobs 3 compiled .venv/exported .venv/tests-installed
+	@$(MAKE) --no-print-directory --jobs 2 setup .venv/tests-installed
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/lint-imports
@@ -40,18 +38,12 @@ format: .venv/tests-installed
 clean:
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache
 
+# All is compiled here, on both cores, because each start would do it again where Python may not keep what it
+# compiles. Some packages bring files that are not Python, which compileall minds and nobody needs.
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv
-	$(PIP_INSTALL) -r requirements.txt
-	touch $@
-
-# Compiled here, because each start would do it again where Python may not keep what it compiles.
-compiled: .venv/compiled
-	@$(BIN)/python -m compileall -q app engines use_cases
-
-# What a server imports; to compile all of the packages, as pip does, takes a minute.
-.venv/compiled: .venv/installed
-	$(BIN)/python -c "from app.fast_gradio import skip_type_stubs; skip_type_stubs(); import $(IMPORTED)"
+	$(PIP_INSTALL) --no-compile -r requirements.txt
+	@-$(BIN)/python -m compileall -q -j 0 -x /tests/ .venv/lib > /dev/null
 	touch $@
 
 .venv/tests-installed: .venv/installed tests/requirements.txt

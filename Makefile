@@ -16,7 +16,7 @@ demo: setup
 setup: .venv/exported
 	@$(BIN)/python -m compileall -q app engines use_cases
 
-test: .venv/installed
+test:
 	@$(MAKE) --no-print-directory --jobs 2 setup .venv/tests-installed
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
@@ -38,7 +38,7 @@ format: .venv/tests-installed
 clean:
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache
 
-# All is compiled here, on both cores, because each start would do it again where Python may not keep what it
+# All is compiled here, on all cores, because each start would do it again where Python may not keep what it
 # compiles. Some packages bring files that are not Python, which compileall minds and nobody needs.
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv

@@ -1,4 +1,4 @@
-"""Fixtures that several test folders share; and torchvision's operators, which transformers imports."""
+"""Fixtures that several test folders share; and what has to be set before libraries are imported."""
 
 import os
 import tempfile

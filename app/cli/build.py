@@ -12,8 +12,8 @@ from pathlib import Path
 from app.cli.errors import run_command
 from app.cli.numbers import whole_number
 from app.settings import Settings
-from engines.factory import ENGINES, EngineOptions, load_engine
-from engines.models import bundled_models
+from engines.factory import ENGINES, EngineOptions, load_engine, resolve_model
+from engines.models import ModelSpec, bundled_models
 from engines.quality import read_quality
 
 _MAX_JOBS = 64
@@ -54,20 +54,22 @@ def _run(args: argparse.Namespace) -> int:
         allow_download=settings.download,
         allow_pickled_weights=settings.allow_pickled_weights,
     )
+    # A wrong name should not be told after minutes of building the right ones.
+    specs = [resolve_model(model, options) for model in args.models]
     with ThreadPoolExecutor(args.jobs) as pool:
-        for line in pool.map(lambda model: _build(model, args.engine, options), args.models):
+        for line in pool.map(lambda spec: _build(spec, args.engine, options), specs):
             print(line)
     return 0
 
 
-def _build(model: str, engine: str, options: EngineOptions) -> str:
+def _build(spec: ModelSpec, engine: str, options: EngineOptions) -> str:
     """Build and return one line about it."""
-    loaded = load_engine(model, engine, options)
+    loaded = load_engine(spec, engine, options)
     quality = read_quality(loaded.spec, engine, options.folder) if ENGINES[engine].gate else None
     if quality is None:
-        return f"{model} on {engine}: ready"
+        return f"{spec.name} on {engine}: ready"
     return (
-        f"{model} on {engine}: ready; cosine to float32 {quality.image_cosine_mean:.4f} for images,"
+        f"{spec.name} on {engine}: ready; cosine to float32 {quality.image_cosine_mean:.4f} for images,"
         f" {quality.text_cosine_mean:.4f} for texts; same top-1 {quality.top1_agreement:.1%}"
     )
 

@@ -11,6 +11,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper
 from onnxruntime.quantization.calibrate import HistogramCollector, TensorsData
 
+from engines.onnx.entropy import EntropyCollector
 from engines.onnx.files import copy_graph, save_graph
 from engines.onnx.quantize import Ranges
 from engines.preparation.inputs import Inputs
@@ -73,7 +74,7 @@ def _save_observed(
 
 
 def _collector(method: str, percentile: float = 0.0) -> HistogramCollector:
-    return HistogramCollector(method, False, _BINS, _QUANTIZED_BINS, percentile, "same")
+    return EntropyCollector(method, False, _BINS, _QUANTIZED_BINS, percentile, "same")
 
 
 def _clipped(collector: HistogramCollector, histograms: dict[str, object]) -> Ranges:

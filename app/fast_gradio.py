@@ -1,7 +1,7 @@
-"""Import Gradio without letting it write type stubs, which takes half of its import time.
+"""Import Gradio without letting it write type stubs and docstrings, which takes half of its import time.
 
-Each of Gradio's component classes renders a .pyi file beside its source when it is created, at every
-start anew (gradio.component_meta.create_or_modify_pyi, Gradio 6.31). Only editors read them.
+Each of Gradio's component classes renders a .pyi file beside its source and a docstring for each of its
+events when it is created, at every start anew (gradio.component_meta, Gradio 6.31). Only editors read them.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-_MODULE, _FUNCTION = "gradio.component_meta", "create_or_modify_pyi"
+_MODULE = "gradio.component_meta"
 
 
-def skip_type_stubs() -> None:
-    """Turn the writing of stubs off; call it before Gradio is imported, later it does nothing."""
+def skip_editor_help() -> None:
+    """Turn the writing of stubs and docstrings off; to be called before Gradio is imported."""
     if _MODULE not in sys.modules:
-        sys.meta_path.insert(0, _StubSkipper())
+        sys.meta_path.insert(0, _Finder())
 
 
-class _StubSkipper(importlib.abc.MetaPathFinder):
-    """Finds that one module as Python would, and replaces the function once the module has run."""
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds that one module as Python would, and replaces the functions once the module has run."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -39,5 +39,6 @@ class _StubSkipper(importlib.abc.MetaPathFinder):
 class _Loader(importlib.machinery.SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
-        if hasattr(module, _FUNCTION):
-            setattr(module, _FUNCTION, lambda *_: None)
+        for owner, function in ((module, "create_or_modify_pyi"), (module.EventListener, "set_doc")):
+            if hasattr(owner, function):
+                setattr(owner, function, lambda *_, **__: None)

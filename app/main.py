@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from app.fast_gradio import skip_type_stubs
+from app.fast_gradio import skip_editor_help
 from app.services import Services, build_services
 from app.settings import Settings, setting_problems
 from engines.errors import EngineError
@@ -48,7 +48,7 @@ def build_app(settings: Settings, services: Services) -> FastAPI:
     """Put the doors around the services."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # a local demo calls nobody
     # Importing Gradio takes longer than loading the bundled models, so it starts after them.
-    skip_type_stubs()
+    skip_editor_help()
     import gradio as gr
     from fastapi_offline import FastAPIOffline
 

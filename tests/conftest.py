@@ -9,11 +9,11 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from app.fast_gradio import skip_type_stubs
+from app.fast_gradio import skip_editor_help
 from engines.pytorch.torchvision_ops import ensure_torchvision_operators
 
 ensure_torchvision_operators()
-skip_type_stubs()
+skip_editor_help()
 
 # HTTP clients read all authorities that the world trusts for each request of a test, a tenth of a second
 # each time; no test speaks TLS with a stranger, so that one authority does.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from engines.machine.cpu import Cpu
 
 if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+    from jsonschema_rs import Draft202012Validator
 
 SCHEMA_VERSION = 1
 RESULTS_DIR = Path(__file__).parent.parent / "comparison_results"
@@ -208,11 +208,12 @@ def _as_json(record: Mapping[str, Any]) -> Any:
 
 
 def _problems(document: Any) -> list[str]:
-    """Return each breach of the schema with its place, such as "machine: 'cores' is a required property"."""
-    found = [
-        (".".join(map(str, error.absolute_path)), error.message)
-        for error in _validator().iter_errors(document)
-    ]
+    """Return each breach of the schema with its place, such as 'machine: "cores" is a required property'."""
+    try:
+        errors = list(_validator().iter_errors(document))
+    except ValueError as error:  # "Recursion limit reached", as the library calls it
+        raise RecursionError(str(error)) from None
+    found = [(".".join(map(str, error.instance_path)), error.message) for error in errors]
     return [_shortened(f"{place or 'record'}: {message}") for place, message in sorted(found)]
 
 
@@ -222,6 +223,6 @@ def _shortened(text: str) -> str:
 
 @cache
 def _validator() -> Draft202012Validator:
-    from jsonschema import Draft202012Validator  # only who reads or writes records needs it
+    from jsonschema_rs import Draft202012Validator  # only who reads or writes records needs it
 
     return Draft202012Validator(json.loads(SCHEMA_PATH.read_text("utf-8")))

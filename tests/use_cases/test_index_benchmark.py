@@ -8,7 +8,7 @@ import pytest
 from app.cli import benchmark_index
 from engines.errors import InvalidInputError
 from tests.use_cases.retrieval.pictures import stored_spec
-from use_cases.index_benchmark import ingestion
+from use_cases.index_benchmark import ingestion, search_speed
 from use_cases.index_benchmark.search_speed import measure_sizes
 from use_cases.index_benchmark.vectors import BLOCK, ExactNearest, SyntheticVectors
 from use_cases.record_tables import render_record
@@ -36,6 +36,7 @@ def test_vectors_are_of_unit_length_and_repeatable():
 
 def test_a_row_for_each_size_exact_and_by_ann(tmp_path, monkeypatch):
     monkeypatch.setattr(snapshot, "MAX_ROWS_IN_MEMORY", 1000)
+    monkeypatch.setattr(search_speed, "_QUERIES", 50)
     small, large = measure_sizes(stored_spec(dim=16), tmp_path, [500, 2000], rounds=1, seed=0)
     assert (small["images"], small["exact"], small["recall"]) == (500, True, 1.0)
     assert (large["images"], large["exact"]) == (2000, False)

@@ -22,7 +22,7 @@ _ROUTES = {
     "/v1/embeddings", "/v1/classify", "/v1/compare", "/v1/similarity", "/v1/features", "/v1/search",
     "/v1/index", "/v1/models", "/healthz", "/readyz", "/metrics",
 }  # fmt: skip
-_GALLERIES = "/v1/index/"  # each has routes of its own, which count as one
+_NAMED = ("/v1/index/", "/v1/models/")  # what each gallery and model has of its own counts as one route
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -78,7 +78,7 @@ class Metrics:
     def response(self, path: str, status: int) -> None:
         """Count an HTTP answer; paths that are not of the REST API count as one."""
         known = path if path in _ROUTES else "other"
-        route = _GALLERIES if path.startswith(_GALLERIES) else known
+        route = next((prefix for prefix in _NAMED if path.startswith(prefix)), known)
         self._responses.labels(route, str(status)).inc()
 
     def render(self) -> bytes:

@@ -20,6 +20,7 @@ from use_cases.retrieval.galleries import GalleryOptions
 
 # To change galleries, to start what keeps the machine busy for minutes, to name folders of this machine.
 Right: TypeAlias = Literal["indexing", "measuring", "folders"]
+ENV_FILE = "SIGLIP_ENV_FILE"  # names another file than .env
 _LIMITS = BatcherLimits()
 _POOL_LIMITS = PoolLimits()
 
@@ -39,7 +40,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="SIGLIP_",
-        env_file=Path(__file__).parent.parent / ".env",
+        env_file=os.environ.get(ENV_FILE, Path(__file__).parent.parent / ".env"),
         extra="ignore",
         frozen=True,
         cli_kebab_case=True,
@@ -69,7 +70,7 @@ class Settings(BaseSettings):
         default=None, description="engine for all models; each model's best when unset"
     )
     num_threads: int = Field(
-        default=0, ge=0, description="threads per operator; 0 leaves it to the runtime: one per core"
+        default=0, ge=0, description="threads per operator; 0: one for each core that this process may use"
     )
     gated: bool = Field(default=True, description="refuse quantized engines that are too far from float32")
     max_batch_size: int = Field(default=_LIMITS.max_batch_size, ge=1, description="items per engine call")
@@ -170,6 +171,13 @@ class Settings(BaseSettings):
     )
     max_galleries: int = Field(default=20, ge=0, description="galleries that clients may make")
     max_gallery_images: int = Field(default=100_000, ge=1, description="images in each of them")
+
+    @field_validator(
+        "engine", "auth", "text_cache", "index_dir", "allow_indexing", "allow_measuring", mode="before"
+    )
+    @classmethod
+    def _unset(cls, value: Any) -> Any:
+        return None if value == "" else value  # as containers pass on a variable that nobody has set
 
     @field_validator("cache_dir", "text_cache", "index_dir")
     @classmethod

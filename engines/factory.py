@@ -50,7 +50,9 @@ def resolve_model(name: str, options: EngineOptions | None = None) -> ModelSpec:
     if name in bundled_models():
         return bundled_models()[name]
     try:
-        folder = find_checkpoint(name, allow_download=options.allow_download)
+        folder = find_checkpoint(
+            name, allow_download=options.allow_download, allow_pickled=options.allow_pickled_weights
+        )
     except UnknownModelError as error:
         known = ", ".join([*bundled_models(), *(model.name for model in KNOWN_MODELS)])
         raise UnknownModelError(f"{error} Known models are {known}.") from None

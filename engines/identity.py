@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from engines.artifacts.store import code_sha256, package_versions
+from engines.artifacts.store import code_sha256, installed_versions
 from engines.checkpoints.find import fingerprint
 from engines.machine.cpu import read_cpu
 from engines.models import ModelSpec
@@ -23,7 +23,7 @@ def engine_identity(spec: ModelSpec, engine: str) -> str:
         "model": fingerprint(spec),
         "instructions": sorted(read_cpu().instructions),  # they decide kernels, and those the rounding
         "code_sha256": code_sha256(*_CODE),
-        "versions": package_versions(*_PACKAGES),
+        "versions": installed_versions(*_PACKAGES),
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     return f"{spec.name}/{engine}/{digest}"

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.artifacts.builders import builder_main, run_builder
-from engines.artifacts.store import code_sha256, find_artifact, keep_artifact, package_versions
+from engines.artifacts.store import code_sha256, find_artifact, installed_versions, keep_artifact
 from engines.base import Embeddings, Engine
 from engines.calibration import SampleSet, held_out_set
 from engines.checkpoints.find import fingerprint
@@ -152,7 +152,7 @@ def _facts(spec: ModelSpec, engine: str) -> dict[str, object]:
         "samples": held_out_set().sha256,
         "instructions": sorted(read_cpu().instructions),  # they decide kernels, and those the rounding
         "code_sha256": code_sha256(*_CODE),
-        "versions": package_versions(*_PACKAGES),
+        "versions": installed_versions(*_PACKAGES),
     }
 
 

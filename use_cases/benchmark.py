@@ -19,7 +19,7 @@ import numpy as np
 from engines.base import Embeddings
 from engines.checkpoints.random_weights import PREFIX, ensure_random_checkpoint
 from engines.errors import EngineError
-from engines.factory import resolve_model
+from engines.factory import EngineOptions, resolve_model
 from use_cases.benchmark_subjects import PLAIN
 from use_cases.latency import Effort, Summary, summarize
 from use_cases.workers import run_worker
@@ -55,6 +55,7 @@ class BenchmarkPlan:
     num_rounds: int = 3
     num_threads: int = 2
     effort: Effort = field(default_factory=Effort)
+    allow_pickled_weights: bool = False  # torch's own format, where there is nothing safer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +101,7 @@ def check_plan(plan: BenchmarkPlan) -> dict[str, str]:
     sources: dict[str, str] = {}
     for name in plan.models:
         source = model_source(name)
-        resolve_model(source)
+        resolve_model(source, EngineOptions(allow_pickled_weights=plan.allow_pickled_weights))
         sources[public_name(name)] = source
     return sources
 
@@ -145,6 +146,7 @@ class _ModelBenchmark:
         self._reasons: dict[str, str] = {}
         self._job = {
             "model": source,
+            "allow_pickled_weights": plan.allow_pickled_weights,
             "threads": plan.num_threads,
             "images": [str(path) for path in samples.images],
             "captions": list(samples.captions),

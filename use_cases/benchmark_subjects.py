@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from PIL import Image
 
 from engines.base import Embeddings, Engine
-from engines.factory import EngineOptions, load_engine, resolve_engine
+from engines.factory import EngineOptions, load_engine, resolve_engine, resolve_model
 from engines.models import ModelSpec
 from engines.preparation.preprocess import Preprocessor
 
@@ -53,6 +53,17 @@ class EngineSubject:
     def prepare_texts(self, texts: Sequence[str]) -> Any:
         """Return tokens."""
         return [self.preprocessor.prepare_text(text) for text in texts]
+
+
+def job_model(job: Mapping[str, Any]) -> ModelSpec:
+    """Return the model of a worker's job, in torch's own format only where its plan allows that.
+
+    Raises:
+        UnknownModelError: when it is not on this machine.
+        InvalidInputError: when it is no checkpoint that can be loaded.
+    """
+    allowed = job.get("allow_pickled_weights", False)
+    return resolve_model(job["model"], EngineOptions(allow_pickled_weights=allowed))
 
 
 def load_subject(spec: ModelSpec, name: str, num_threads: int) -> Subject:

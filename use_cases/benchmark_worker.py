@@ -20,9 +20,8 @@ import numpy as np
 import psutil
 
 from engines.errors import EngineError
-from engines.factory import resolve_model
 from engines.preparation.images import decode_image
-from use_cases.benchmark_subjects import artifact_bytes, load_subject
+from use_cases.benchmark_subjects import artifact_bytes, job_model, load_subject
 from use_cases.latency import Effort, ForeignLoad, measure_latency
 
 ERROR_CODE = 2
@@ -34,7 +33,7 @@ def run_towers(job: dict[str, Any]) -> dict[str, Any]:
     foreign = ForeignLoad()
     first_image = decode_image(job["images"][0])
     load_start_s = time.perf_counter()
-    spec = resolve_model(job["model"])
+    spec = job_model(job)
     subject = load_subject(spec, job["engine"], job["threads"])
     subject.embed_images(subject.prepare_images([first_image]))
     first_embedding_ms = (time.time() - job["started_s"]) * 1000
@@ -65,14 +64,14 @@ def run_towers(job: dict[str, Any]) -> dict[str, Any]:
 
 def run_text_memory(job: dict[str, Any]) -> dict[str, Any]:
     """Embed one text and no image; an engine with separate towers then holds the text tower alone."""
-    subject = load_subject(resolve_model(job["model"]), job["engine"], job["threads"])
+    subject = load_subject(job_model(job), job["engine"], job["threads"])
     subject.embed_texts(subject.prepare_texts(job["captions"][:1]))
     return {"text_rss_bytes": psutil.Process().memory_info().rss}
 
 
 def run_embeddings(job: dict[str, Any]) -> dict[str, Any]:
     """Embed every image and caption into an .npz file, so that engines can be compared."""
-    spec = resolve_model(job["model"])
+    spec = job_model(job)
     subject = load_subject(spec, job["engine"], job["threads"])
     paths, captions = job["images"], job["captions"]
     images = [

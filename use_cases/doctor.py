@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
 from engines.artifacts.listing import ArtifactFacts, list_artifacts
 from engines.defaults import default_engine
 from engines.errors import EngineError
-from engines.factory import ENGINES, resolve_engine, resolve_model
+from engines.factory import ENGINES, EngineOptions, resolve_engine, resolve_model
 from engines.machine.cpu import Cpu, read_cpu
 from engines.models import bundled_models
 from engines.quality import Quality, read_quality
@@ -63,17 +62,17 @@ class Diagnosis:
     problems: tuple[str, ...]  # one sentence each; none when nothing needed is missing
 
 
-def diagnose(models: Sequence[str], cache_dir: Path, verify: bool = False) -> Diagnosis:
+def diagnose(models: Sequence[str], options: EngineOptions, verify: bool = False) -> Diagnosis:
     """Examine this installation; loads no model and imports no runtime.
 
     Args:
         models: the offered models.
-        cache_dir: where artifacts live.
+        options: where artifacts live, and which weights may be read.
         verify: also compare the artifacts' checksums.
     """
     packages = package_versions((*PACKAGES, "onnxscript"))
-    artifacts = tuple(list_artifacts(cache_dir, verify))
-    examined = tuple(_examine_model(name, packages, cache_dir) for name in models)
+    artifacts = tuple(list_artifacts(options.folder, verify))
+    examined = tuple(_examine_model(name, packages, options) for name in models)
     problems = [
         f"The package {name} is missing: pip install -r requirements.txt."
         for name in REQUIRED_PACKAGES
@@ -100,9 +99,9 @@ def diagnose(models: Sequence[str], cache_dir: Path, verify: bool = False) -> Di
     )
 
 
-def _examine_model(name: str, packages: Mapping[str, str | None], cache_dir: Path) -> ModelFacts:
+def _examine_model(name: str, packages: Mapping[str, str | None], options: EngineOptions) -> ModelFacts:
     try:
-        spec = resolve_model(name)
+        spec = resolve_model(name, options)
     except EngineError as error:
         return ModelFacts(
             name=name, problem=str(error), family=None, engines=(), recommended=None, why="It was not found."
@@ -116,9 +115,9 @@ def _examine_model(name: str, packages: Mapping[str, str | None], cache_dir: Pat
             continue
         missing = [package for package in needed_packages(engine) if packages.get(package) is None]
         reason = f"missing: {', '.join(missing)}" if missing else "its packages are installed"
-        quality = read_quality(spec, engine, cache_dir) if ENGINES[engine].gate else None
+        quality = read_quality(spec, engine, options.folder) if ENGINES[engine].gate else None
         engines.append(EngineFacts(name=engine, available=not missing, reason=reason, quality=quality))
-    default = default_engine(spec, read_cpu(), cache_dir)
+    default = default_engine(spec, read_cpu(), options.folder)
     best: str | None = default.name
     why = default.why
     if not any(engine.available for engine in engines if engine.name == best):

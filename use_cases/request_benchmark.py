@@ -58,6 +58,7 @@ class _RequestBenchmark:
         self._plan, self._worker, self._model = plan, worker, model
         self._job = {
             "model": source,
+            "allow_pickled_weights": plan.allow_pickled_weights,
             "threads": plan.num_threads,
             "effort": asdict(plan.effort),
             "seed": SEED,

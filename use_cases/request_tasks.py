@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from engines.factory import resolve_model
 from engines.machine.malloc import keep_freed_memory
 from engines.pool import PooledEngine
 from engines.preparation.images import decode_image
@@ -30,7 +29,7 @@ from engines.tracing import Trace, tracing
 from engines.worker.batched_engine import BatchedEngine
 from engines.worker.cache import CachedRow, CacheKey, EmbeddingCache
 from engines.worker.shared import Worker
-from use_cases.benchmark_subjects import PLAIN, EngineSubject, load_subject
+from use_cases.benchmark_subjects import PLAIN, EngineSubject, job_model, load_subject
 from use_cases.images import read_image
 from use_cases.latency import Effort, ForeignLoad, measure_latency
 from use_cases.telemetry.telemetry import Telemetry
@@ -68,7 +67,7 @@ def label_sets() -> Iterator[list[str]]:
 
 def run_prepare(job: dict[str, Any]) -> dict[str, Any]:
     """Time decoding and preparing a 12-megapixel JPEG, and keep the pixels for comparison."""
-    spec = resolve_model(job["model"])
+    spec = job_model(job)
     data = synthetic_jpeg(LARGE, job["seed"])
     if job["engine"] == PLAIN:
         processor = _plain(job).prepare_images
@@ -193,7 +192,7 @@ def run_int8_rate(job: dict[str, Any]) -> dict[str, Any]:
         "gops": gops,
         "peak_gops": peak_gops,
         "foreign_cores": cores,
-        "image_gflop": image_tower_gflop(resolve_model(job["model"])),
+        "image_gflop": image_tower_gflop(job_model(job)),
     }
 
 
@@ -206,7 +205,7 @@ def _ask_both(
 
 
 def _plain(job: dict[str, Any]) -> Any:
-    return load_subject(resolve_model(job["model"]), PLAIN, job["threads"])
+    return load_subject(job_model(job), PLAIN, job["threads"])
 
 
 class _TextsOnly(EmbeddingCache):
@@ -221,7 +220,7 @@ class _TextsOnly(EmbeddingCache):
 def _running(job: dict[str, Any]) -> Iterator[tuple[asyncio.AbstractEventLoop, BatchedEngine]]:
     """Yield a running BatchedEngine and the event loop that it belongs to, in a process like the server's."""
     keep_freed_memory()
-    subject = load_subject(resolve_model(job["model"]), job["engine"], job["threads"])
+    subject = load_subject(job_model(job), job["engine"], job["threads"])
     assert isinstance(subject, EngineSubject)
     loop = asyncio.new_event_loop()
     batched = BatchedEngine(subject.engine, subject.preprocessor, Worker(cache=_TextsOnly()))

@@ -35,7 +35,9 @@ def build_classify_router(context: Context) -> APIRouter:
         labels, templates = check_labels(body.labels), check_templates(body.templates)
         models = body.models or list(context.services.models)
         pooled = await context.services.engines(models, body.engine)
-        images = await context.reader(pooled).read_images(body.images, "images")
+        reader = context.reader(pooled)
+        reader.check_count("labels", len(labels), reader.max_texts, "labels")
+        images = await reader.read_images(body.images, "images")
         answers = await _score(pooled, images, labels, templates)
         results = [answer for answer in answers if isinstance(answer, list)]
         if not results:

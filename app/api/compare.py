@@ -39,6 +39,7 @@ def build_compare_router(context: Context) -> APIRouter:
         models = body.models or list(services.models)
         async with open_contestants(services.engine, models, body.engines) as contestants:
             reader = context.reader(running_engines(contestants))
+            reader.check_count("labels", len(labels), reader.max_texts, "labels")
             (image,) = await reader.read_usable([body.image], "image")
             answer = await comparison_answer(
                 contestants,

@@ -46,6 +46,7 @@ class Context:
     services: Services
     max_images: int
     max_texts: int
+    max_body_bytes: int  # which also limits what the URLs in a body bring
     allow_urls: bool
     cors_origins: tuple[str, ...]
     local_only: frozenset[Right]  # what only requests from this machine may do
@@ -58,6 +59,7 @@ class Context:
             services,
             settings.max_images,
             settings.max_texts,
+            int(settings.max_body_mb * 1e6),
             settings.allow_urls,
             settings.cors_origins,
             settings.local_only,
@@ -71,6 +73,7 @@ class Context:
             max_images=self.max_images,
             max_texts=self.max_texts,
             allow_urls=self.allow_urls,
+            max_fetched_bytes=self.max_body_bytes,
             min_side=min_image_side([each.engine.spec for each in pooled]),
             cache=self.services.pool.worker.cache,
         )

@@ -7,12 +7,13 @@ import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import pybase64
 
 from app.api.errors import ApiError
 from app.api.schemas import ImageItem, ImageLike, ImageUrlItem, Item, TextItem, TypedTextItem
-from app.remote.fetch import fetch_image
+from app.remote.fetch import ByteBudget, fetch_image
 from engines.errors import EngineError, InvalidInputError
 from engines.preparation.images import MAX_IMAGE_BYTES
 from engines.preparation.source import SourceImage
@@ -25,6 +26,13 @@ _FETCH_TIMEOUT_S = 20.0
 _DATA, _BASE64 = "data:", ";base64,"
 
 
+class _Budget(NamedTuple):
+    """What the images of one request may take together."""
+
+    pixels: PixelBudget
+    fetched: ByteBudget
+
+
 @dataclass(frozen=True, slots=True)
 class ItemReader:
     """Turns what a request calls an image or a text into one."""
@@ -32,6 +40,7 @@ class ItemReader:
     max_images: int
     max_texts: int
     allow_urls: bool
+    max_fetched_bytes: int  # from all URLs of a request
     min_side: int  # of decoded images: see `decode_image`
     cache: EmbeddingCache  # knows which files were decoded before
 
@@ -44,7 +53,7 @@ class ItemReader:
         texts = sum(isinstance(item, TextItem | TypedTextItem) or is_text(item) for item in items)
         self.check_count("images", len(items) - texts, self.max_images, param)
         self.check_count("texts", texts, self.max_texts, param)
-        budget = PixelBudget()
+        budget = self._budget()
         results: list[str | SourceImage | BaseException] = await asyncio.gather(
             *(self._read(item, budget) for item in items), return_exceptions=True
         )
@@ -58,7 +67,7 @@ class ItemReader:
             ApiError: 413 when there are too many.
         """
         self.check_count("images", len(images), self.max_images, param)
-        budget = PixelBudget()
+        budget = self._budget()
         results = await asyncio.gather(
             *(self._read_image(image, budget) for image in images), return_exceptions=True
         )
@@ -97,14 +106,17 @@ class ItemReader:
             message = f"There are {count:,} {kind}; at most {most:,} are accepted in one request."
             raise ApiError(413, message, code="too_many_items", param=param)
 
-    async def _read(self, item: Item, budget: PixelBudget) -> str | SourceImage:
+    def _budget(self) -> _Budget:
+        return _Budget(PixelBudget(), ByteBudget(self.max_fetched_bytes))
+
+    async def _read(self, item: Item, budget: _Budget) -> str | SourceImage:
         if isinstance(item, TextItem | TypedTextItem):
             return check_text(item.text)
         if isinstance(item, str) and is_text(item):
             return check_text(item)
         return await self._read_image(item, budget)
 
-    async def _read_image(self, image: ImageLike, budget: PixelBudget) -> SourceImage:
+    async def _read_image(self, image: ImageLike, budget: _Budget) -> SourceImage:
         if isinstance(image, ImageItem):
             source = image.image
         elif isinstance(image, ImageUrlItem):
@@ -113,16 +125,20 @@ class ItemReader:
             source = image
         if isinstance(source, str):
             if source[:8].lower().startswith(("http://", "https://")):
-                source = await self._fetch(source)
+                source = await self._fetch(source, budget.fetched)
             else:
-                return await read_image(partial(_from_base64, source), self.min_side, self.cache, budget)
-        return await read_image(source, self.min_side, self.cache, budget)
+                return await read_image(
+                    partial(_from_base64, source), self.min_side, self.cache, budget.pixels
+                )
+        return await read_image(source, self.min_side, self.cache, budget.pixels)
 
-    async def _fetch(self, url: str) -> bytes:
+    async def _fetch(self, url: str, budget: ByteBudget) -> bytes:
         if not self.allow_urls:
             raise InvalidInputError("URLs are not fetched here; send the image itself, as a data URI.")
         with span("receive"):
-            return await fetch_image(url, max_bytes=MAX_IMAGE_BYTES, timeout_s=_FETCH_TIMEOUT_S)
+            return await fetch_image(
+                url, max_bytes=MAX_IMAGE_BYTES, budget=budget, timeout_s=_FETCH_TIMEOUT_S
+            )
 
 
 def is_text(item: object) -> bool:

@@ -22,6 +22,7 @@ from app.cli.benchmark_table import towers_table
 from app.cli.errors import run_command
 from app.cli.records import show_record
 from app.cli.request_table import requests_table
+from app.settings import Settings
 from engines.calibration import held_out_set
 from engines.checkpoints.random_weights import PREFIX, RANDOM_CHECKPOINTS, SEED
 from engines.errors import InvalidInputError
@@ -149,6 +150,7 @@ def read_plan(args: argparse.Namespace) -> BenchmarkPlan:
         num_rounds=args.rounds or (1 if args.quick else 3),
         num_threads=args.threads,
         effort=_QUICK if args.quick else Effort(),
+        allow_pickled_weights=Settings().allow_pickled_weights,
     )
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from app.cli.errors import run_command
 from app.settings import Settings
 from engines.checkpoints.registry import default_models
+from engines.factory import EngineOptions
 from use_cases.doctor import Diagnosis, diagnose
 
 _DAY_S, _HOUR_S, _MINUTE_S = 86_400, 3_600, 60
@@ -75,7 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     settings = Settings()
-    diagnosis = diagnose(settings.models or default_models(), settings.cache_dir, args.verify)
+    options = EngineOptions(
+        cache_dir=settings.cache_dir, allow_pickled_weights=settings.allow_pickled_weights
+    )
+    diagnosis = diagnose(settings.models or default_models(), options, args.verify)
     print(to_json(diagnosis) if args.json else to_tables(diagnosis))
     return 1 if diagnosis.problems else 0
 

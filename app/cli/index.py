@@ -92,8 +92,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     logging.getLogger("engines").setLevel(logging.INFO)  # that a model is downloaded or built takes minutes
-    args = build_parser().parse_args(argv)
-    return run_command(partial(_run, args))
+    return run_command(partial(_run, _parse(argv)))
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = build_parser()
+    args, rest = parser.parse_known_args(argv)
+    # Before Python 3.13 argparse takes a text that may be missing for missing if an option comes before it.
+    if args.command == "search" and not args.text and len(rest) == 1 and not rest[0].startswith("-"):
+        args.text = rest.pop()
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return args
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
@@ -26,6 +25,7 @@ from app.cli.load_table import load_table
 from app.cli.numbers import rounds, seconds, whole_number
 from app.cli.own_server import OwnServer, own_server
 from app.cli.records import show_record
+from app.settings import Settings
 from engines.checkpoints.random_weights import PREFIX, SEED, ensure_random_checkpoint
 from engines.factory import ENGINES
 from engines.machine.cpu import read_cpu
@@ -40,7 +40,6 @@ from use_cases.load.server import Server
 from use_cases.results import build_record
 
 _MAX_CLIENTS, _MAX_SHARE = 1024, 100
-_API_KEYS = "SIGLIP_API_KEYS"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -48,8 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m app.cli.loadtest",
         description="Test a server under load, and compare it with the same work without one.",
-        epilog=f"{_API_KEYS}: the first key is sent. Exit code 2: something cannot be used; one sentence on"
-        " stderr says what.",
+        epilog="SIGLIP_API_KEYS: the first key is sent. Exit code 2: something cannot be used; one sentence"
+        " on stderr says what.",
     )
     parser.add_argument("--url", help="address of a running server (default: start one)")
     parser.add_argument(
@@ -80,7 +79,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    plan = LoadPlan(seconds=args.seconds, rounds=args.rounds, sweep=args.sweep, **_given(args))
+    settings = Settings()
+    plan = LoadPlan(
+        seconds=args.seconds,
+        rounds=args.rounds,
+        sweep=args.sweep,
+        allow_pickled_weights=settings.allow_pickled_weights,
+        **_given(args),
+    )
     source, random = args.model, args.model.startswith(PREFIX)
     if random:
         source = str(ensure_random_checkpoint(source.removeprefix(PREFIX)))
@@ -90,7 +96,11 @@ def _run(args: argparse.Namespace) -> int:
         given = own_server(source, args.engine, gated=not random)
     with given as running:
         server = Server(
-            address=running.address, model=source, engine=args.engine, api_key=_api_key(), pid=running.pid
+            address=running.address,
+            model=source,
+            engine=args.engine,
+            api_key=_api_key(settings),
+            pid=running.pid,
         )
         levels, comparisons = run_load_test(server, plan, model=public_name(args.model), source=source)
     record = build_record(
@@ -124,9 +134,8 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name in ("clients", "mix") if (value := getattr(args, name)) is not None}
 
 
-def _api_key() -> str | None:
-    keys = [key.strip() for key in os.environ.get(_API_KEYS, "").split(",") if key.strip()]
-    return keys[0] if keys else None
+def _api_key(settings: Settings) -> str | None:
+    return settings.api_keys[0].get_secret_value() if settings.api_keys else None
 
 
 def _settings(plan: LoadPlan) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from app.cli.errors import run_command
 from app.cli.profile_table import profile_tables
+from app.settings import Settings
 from engines.calibration import held_out_set
 from engines.checkpoints.random_weights import PREFIX, RANDOM_CHECKPOINTS
 from engines.errors import InvalidInputError
@@ -149,6 +150,7 @@ def read_plan(args: argparse.Namespace) -> ProfilePlan:
         num_threads=threads,
         allocator=Allocator(arena=args.ort_arena, mem_pattern=args.ort_mem_pattern),
         trace=args.trace,
+        allow_pickled_weights=Settings().allow_pickled_weights,
     )
 
 

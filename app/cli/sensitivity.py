@@ -57,7 +57,11 @@ def _run(args: argparse.Namespace) -> int:
     if args.plot:
         check_writable(args.plot)
     settings = Settings()
-    options = EngineOptions(cache_dir=settings.cache_dir, allow_download=settings.download)
+    options = EngineOptions(
+        cache_dir=settings.cache_dir,
+        allow_download=settings.download,
+        allow_pickled_weights=settings.allow_pickled_weights,
+    )
     spec = resolve_model(args.model, options)
     towers = block_rows(*ensure_block_losses(spec, args.engine, settings.cache_dir))
     if args.json:

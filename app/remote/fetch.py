@@ -20,7 +20,26 @@ _HEADERS = {
 }
 
 
-async def fetch_image(url: str, *, max_bytes: int, timeout_s: float) -> bytes:
+class ByteBudget:
+    """What the URLs of one request may serve together."""
+
+    def __init__(self, most: int) -> None:
+        self._most = self._left = most
+
+    def take(self, num_bytes: int) -> None:
+        """Count bytes that have come.
+
+        Raises:
+            InvalidInputError: when they are too many with those before them.
+        """
+        self._left -= num_bytes
+        if self._left < 0:
+            raise InvalidInputError(
+                f"the images behind the URLs of one request are larger than {self._most} bytes together"
+            )
+
+
+async def fetch_image(url: str, *, max_bytes: int, budget: ByteBudget, timeout_s: float) -> bytes:
     """Return what a public http or https URL serves, after at most three redirects.
 
     Each host is resolved once, all its addresses must be public, and one of them is connected to, so that
@@ -29,6 +48,7 @@ async def fetch_image(url: str, *, max_bytes: int, timeout_s: float) -> bytes:
     Args:
         url: given by a stranger.
         max_bytes: of the body.
+        budget: that it takes part of.
         timeout_s: for everything together.
 
     Raises:
@@ -36,23 +56,23 @@ async def fetch_image(url: str, *, max_bytes: int, timeout_s: float) -> bytes:
     """
     try:
         with anyio.fail_after(timeout_s):
-            return await _follow(_parse(url), max_bytes)
+            return await _follow(_parse(url), max_bytes, budget)
     except TimeoutError:
         raise InvalidInputError(f"the image URL was not read within {timeout_s:g} s") from None
     except httpx.HTTPError:
         raise InvalidInputError("the server of the image URL cannot be reached or broke off") from None
 
 
-async def _follow(url: httpx.URL, max_bytes: int) -> bytes:
+async def _follow(url: httpx.URL, max_bytes: int, budget: ByteBudget) -> bytes:
     for _ in range(MAX_REDIRECTS + 1):
-        answer = await _get(url, max_bytes)
+        answer = await _get(url, max_bytes, budget)
         if isinstance(answer, bytes):
             return answer
         url = answer
     raise InvalidInputError(f"the image URL redirects more than {MAX_REDIRECTS} times")
 
 
-async def _get(url: httpx.URL, max_bytes: int) -> bytes | httpx.URL:
+async def _get(url: httpx.URL, max_bytes: int, budget: ByteBudget) -> bytes | httpx.URL:
     """Return the body, or the URL to go on with."""
     host = url.raw_host.decode("ascii")
     address = await resolve_public(host, url.port or _PORTS[url.scheme])
@@ -65,7 +85,7 @@ async def _get(url: httpx.URL, max_bytes: int) -> bytes | httpx.URL:
             return _parse(response.headers["location"], base=url)
         if response.status_code != 200:
             raise InvalidInputError(f"the image URL answered with status {response.status_code}, not 200")
-        return await _read(response, max_bytes)
+        return await _read(response, max_bytes, budget)
 
 
 def _parse(text: str, base: httpx.URL | None = None) -> httpx.URL:
@@ -82,7 +102,7 @@ def _parse(text: str, base: httpx.URL | None = None) -> httpx.URL:
     return url
 
 
-async def _read(response: httpx.Response, max_bytes: int) -> bytes:
+async def _read(response: httpx.Response, max_bytes: int, budget: ByteBudget) -> bytes:
     """Return the body; stop as soon as it is known to be too large."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
@@ -98,4 +118,5 @@ async def _read(response: httpx.Response, max_bytes: int) -> bytes:
         body += chunk
         if len(body) > max_bytes:
             raise too_large
+        budget.take(len(chunk))
     return bytes(body)

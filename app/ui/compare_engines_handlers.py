@@ -174,6 +174,7 @@ class EngineHandlers:
             held_out=held_out_gallery(None if pictures == ALL_PICTURES else pictures),
             num_threads=available_cores(),
             cache_dir=self._services.pool.options.folder,
+            allow_pickled_weights=self._services.pool.options.allow_pickled_weights,
         )
 
     async def _estimate(self, plan: EnginePlan) -> list[str]:

@@ -18,7 +18,7 @@ from gradio.utils import get_upload_folder
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from app.remote.fetch import fetch_image
+from app.remote.fetch import ByteBudget, fetch_image
 from engines.errors import EngineError
 from engines.preparation.images import MAX_IMAGE_BYTES
 
@@ -53,7 +53,9 @@ async def _download(url: str, cache_dir: str) -> str:
     if own := _own_upload(url):
         return own
     try:
-        data = await fetch_image(url, max_bytes=MAX_IMAGE_BYTES, timeout_s=_TIMEOUT_S)
+        data = await fetch_image(
+            url, max_bytes=MAX_IMAGE_BYTES, budget=ByteBudget(MAX_IMAGE_BYTES), timeout_s=_TIMEOUT_S
+        )
     except EngineError as error:
         raise gr.Error(str(error), print_exception=False) from error
     name = PurePosixPath(urlsplit(url).path).name or "image"

@@ -111,6 +111,7 @@ class ProfileHandlers:
             tower=tower,
             batch_size=int(size),
             num_threads=available_cores(),
+            allow_pickled_weights=self._services.pool.options.allow_pickled_weights,
         )
 
 

@@ -68,11 +68,7 @@ class SearchHandlers:
     @streams_errors
     async def on_change(self, *values: Any) -> AsyncGenerator[Shown, None]:
         """Do what `on_search` does when there is still something to look for; else show how to begin."""
-        question = SearchQuestion.of(values)
-        if not question.has_query:
-            yield EMPTY_STATE, *_NO_PAGES
-            return
-        async for shown in self._run(question, 0):
+        async for shown in self._run(SearchQuestion.of(values), 0, may_be_empty=True):
             yield shown
 
     @shows_errors
@@ -87,7 +83,12 @@ class SearchHandlers:
         return render_qualities(await self._services.qualities(names or self._services.models, engine))
 
     @newest_wins
-    async def _run(self, question: SearchQuestion, offset: int) -> AsyncGenerator[Shown, None]:
+    async def _run(
+        self, question: SearchQuestion, offset: int, *, may_be_empty: bool = False
+    ) -> AsyncGenerator[Shown, None]:
+        if may_be_empty and not question.has_query:
+            yield EMPTY_STATE, *_NO_PAGES
+            return
         waiting = self._services.not_ready(*question.chosen)
 
         def note(waited: str) -> Shown:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from engines.artifacts.store import matches_checksums
+
+_NAME = re.compile(r"[^.].*-[0-9a-f]{16}")  # as `ensure_artifact` gives it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +31,8 @@ def list_artifacts(cache_dir: Path, verify: bool = False) -> list[ArtifactFacts]
     """
     if not cache_dir.is_dir():
         return []
-    folders = [
-        path for path in sorted(cache_dir.iterdir()) if path.is_dir() and not path.name.startswith(".")
-    ]
+    # Galleries lie there, too, and folders that are being built, whose names begin with a dot.
+    folders = [path for path in sorted(cache_dir.iterdir()) if path.is_dir() and _NAME.fullmatch(path.name)]
     return [
         ArtifactFacts(
             name=folder.name,

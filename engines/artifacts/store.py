@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import xxhash
@@ -66,11 +66,20 @@ def ensure_artifact(
             build(unfinished)
             _write_json(unfinished / _FACTS, facts)
             _write_json(unfinished / _CHECKSUMS, _checksums(unfinished))
+            _share_as(cache_dir, unfinished)
             unfinished.rename(folder)
             _verified.add(folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)  # already renamed away when all went well
     return folder
+
+
+def _share_as(cache_dir: Path, folder: Path) -> None:
+    """Let whoever may read the cache folder read this one; temporary folders are their owner's alone."""
+    mode = cache_dir.stat().st_mode & 0o755
+    for path in folder.rglob("*"):
+        path.chmod(mode if path.is_dir() else mode & 0o644)
+    folder.chmod(mode)
 
 
 def keep_artifact(
@@ -94,6 +103,17 @@ def find_artifact(cache_dir: Path, name: str, facts: dict[str, object]) -> Path 
     """Return the folder of an artifact if it was built and is whole."""
     folder = _folder(cache_dir, name, facts)
     return folder if _is_whole(folder) else None
+
+
+def installed_versions(*names: str) -> dict[str, str | None]:
+    """Do what `package_versions` does, with None for a package that is not installed."""
+    versions: dict[str, str | None] = {}
+    for name in names:
+        try:
+            versions[name] = _package_version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    return versions
 
 
 def package_versions(*names: str) -> dict[str, str]:

@@ -6,18 +6,25 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-from engines.checkpoints.files import OPEN_CLIP_CONFIG, has_weights, is_whole, read_json
-from engines.checkpoints.hub import HubModel, download, find_cached, parse_hub_name
+from engines.checkpoints.files import (
+    OPEN_CLIP_CONFIG,
+    PICKLES,
+    has_weights,
+    is_whole,
+    read_json,
+    safetensors_files,
+)
+from engines.checkpoints.hub import TOKENIZER_FILES, HubModel, download, find_cached, parse_hub_name
 from engines.checkpoints.open_clip_facts import read_open_clip_spec
 from engines.checkpoints.registry import known_model
 from engines.checkpoints.transformers_facts import read_transformers_spec
-from engines.errors import UnknownModelError
+from engines.errors import BackendUnavailableError, UnknownModelError
 from engines.models import ModelSpec
 
 _END_BYTES = 1_000_000
 
 
-def find_checkpoint(name: str, *, allow_download: bool = False) -> Path:
+def find_checkpoint(name: str, *, allow_download: bool = False, allow_pickled: bool = False) -> Path:
     """Return the folder of a checkpoint: a local folder, or a model of the hub.
 
     The local hub cache is asked first; only what is missing there is downloaded, where that is allowed.
@@ -25,6 +32,7 @@ def find_checkpoint(name: str, *, allow_download: bool = False) -> Path:
     Args:
         name: a folder, "owner/name", "owner/name@revision", or open_clip's "name/pretrained".
         allow_download: the caller, not a stranger, chose the name, and the network may be asked.
+        allow_pickled: weights in torch's own format will do.
 
     Raises:
         UnknownModelError: when there is no such folder and no such model.
@@ -37,13 +45,22 @@ def find_checkpoint(name: str, *, allow_download: bool = False) -> Path:
     model = pair or parse_hub_name(name)
     cached = find_cached(model) if model else None
     libraries = ("open_clip",) if pair else ("transformers", "open_clip")
-    if cached and (not allow_download or any(is_whole(cached, library) for library in libraries)):
+    if cached and (not allow_download or any(_is_usable(cached, each, allow_pickled) for each in libraries)):
         return cached
     if model is None or not allow_download:
         raise UnknownModelError(
             f"No model {name!r}: it is no bundled model, no folder and not in the local Hugging Face cache."
         )
-    return download(model, open_clip=pair is not None)
+    try:
+        return download(model, open_clip=pair is not None)
+    except BackendUnavailableError:
+        if cached and any(is_whole(cached, library) for library in libraries):
+            return cached  # what is wrong with it says more
+        raise
+
+
+def _is_usable(folder: Path, library: str, allow_pickled: bool) -> bool:
+    return is_whole(folder, library) and (allow_pickled or bool(safetensors_files(folder, library)))
 
 
 def open_clip_hub_model(name: str) -> HubModel | None:
@@ -89,7 +106,7 @@ def fingerprint(spec: ModelSpec) -> dict[str, object]:
     if spec.family == "bundled":
         config = read_json(spec.folder / "config.json")
         return {key: config[key] for key in ("name", "heads_sha256", "tower_sha256")}
-    stats = {path.name: path.stat() for path in sorted(spec.folder.iterdir()) if path.is_file()}
+    stats = {path.name: path.stat() for path in _files_of(spec)}
     return {"files": {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}}
 
 
@@ -100,8 +117,17 @@ def portable_fingerprint(spec: ModelSpec) -> dict[str, object]:
     """
     if spec.family == "bundled":
         return fingerprint(spec)
-    paths = [path for path in sorted(spec.folder.iterdir()) if path.is_file()]
-    return {"files": {path.name: [path.stat().st_size, _digest_of_ends(path)] for path in paths}}
+    return {"files": {path.name: [path.stat().st_size, _digest_of_ends(path)] for path in _files_of(spec)}}
+
+
+def _files_of(spec: ModelSpec) -> list[Path]:
+    """Return what a model may be read from; not notes that lie there, nor another library's weights."""
+    library = "open_clip" if spec.family == "open_clip" else "transformers"
+    pickles = spec.folder.glob(PICKLES[library])
+    weights = pickles if spec.pickled_weights else safetensors_files(spec.folder, library)
+    small = {path for path in spec.folder.glob("[!.]*.json") if path.is_file()}
+    tokenizer = {spec.folder / name for name in TOKENIZER_FILES if (spec.folder / name).is_file()}
+    return sorted({*weights, *small, *tokenizer})
 
 
 def _digest_of_ends(path: Path) -> str:

@@ -14,7 +14,7 @@ _ID = re.compile(
 )  # owner and name; the few old ids without owner are no models of ours
 _REVISION = re.compile(r"(?!.*\.\.)[\w][\w./-]*")
 _SMALL_FILES = re.compile(r"(?:[\w-]*config|tokenizer|special_tokens_map|vocab|[\w.-]*index)\.json")
-_TOKENIZER_FILES = frozenset({"merges.txt", "spiece.model", "tokenizer.model"})
+TOKENIZER_FILES = frozenset({"merges.txt", "spiece.model", "tokenizer.model"})
 _WEIGHTS = (  # in order of preference: transformers', open_clip's, and those that only an opt-in reads
     re.compile(r"model(-\d+-of-\d+)?\.safetensors"),
     re.compile(r"open_clip_model\.safetensors"),
@@ -103,7 +103,7 @@ def choose_files(names: list[str], *, open_clip: bool = False) -> list[str]:
     Raises:
         UnknownModelError: when there are no weights of a known format.
     """
-    small = [name for name in names if _SMALL_FILES.fullmatch(name) or name in _TOKENIZER_FILES]
+    small = [name for name in names if _SMALL_FILES.fullmatch(name) or name in TOKENIZER_FILES]
     patterns = [pattern for pattern in _WEIGHTS if "open_clip" in pattern.pattern] if open_clip else _WEIGHTS
     for pattern in patterns:
         if weights := [name for name in names if pattern.fullmatch(name)]:

@@ -98,6 +98,18 @@ def read_cpu() -> Cpu:
     )
 
 
+def limited_threads(cpu: Cpu, machine_cores: int | None) -> int:
+    """Return how many threads a limit on this process leaves; 0 without a limit.
+
+    Runtimes count the machine's cores, know best how many threads these bear, and know of no limit.
+
+    Args:
+        cpu: with the cores that this process may use.
+        machine_cores: as the system tells all; None when it does not.
+    """
+    return cpu.num_threads if machine_cores is not None and cpu.cores < machine_cores else 0
+
+
 def allowed_cores(environment: Mapping[str, str], affinity: int, quota: float | None) -> float:
     """Return the smallest of what the system, the container and a hosted Space's CPU_CORES allow."""
     limits = [float(affinity), *([quota] if quota else [])]

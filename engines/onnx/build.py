@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 
 from engines.artifacts.builders import builder_main, say_progress
 from engines.calibration import calibration_set, noise_images
+from engines.errors import BackendUnavailableError
 from engines.factory import resolve_for_builder
 from engines.machine.cpu import read_cpu
 from engines.models import ModelSpec
 from engines.onnx.files import copy_graph, load_graph, save_graph
 from engines.onnx.graphs import BLOCKS, IMAGE_GRAPH, METHODS, REPORT, TEXT_GRAPH, Method
-from engines.onnx.operators import check_operators, executed_operators
+from engines.onnx.operators import check_operators, executed_operators, is_quantized
 from engines.onnx.quantize import Ranges, quantize_dynamically, quantize_statically, weight_nodes
 from engines.onnx.ranges import measure_ranges
 from engines.onnx.sensitivity import (
@@ -61,21 +62,29 @@ def build_quantized(spec: ModelSpec, engine: str, source: Path, folder: Path) ->
         folder: an empty folder.
 
     Raises:
-        BackendUnavailableError: when ONNX Runtime would not run the operators that were written.
+        BackendUnavailableError: when ONNX Runtime would not run the operators that were written, or neither
+            tower can be quantized.
     """
-    report = {}
+    report, any_quantized = {}, False
     for graph, tower in tower_quantizers(spec, METHODS[engine], source).items():
         say_progress(f"Quantizing {spec.name} to {engine}: {graph} ...")
         mixed, rule = tower.choose()
         save_graph(mixed.model, folder / graph)
         operators = executed_operators(folder / graph, tower.items[0])
-        check_operators(engine, METHODS[engine], operators)
+        if is_quantized(mixed.model):
+            check_operators(engine, METHODS[engine], operators)
+            any_quantized = True
         report[TOWERS[graph]] = {
             "ranges": rule,
             "selection_loss": _loss_facts(mixed.loss),
             "float_blocks": mixed.float_blocks,
             "executed_operators": operators,
         }
+    if not any_quantized:
+        raise BackendUnavailableError(
+            f"{spec.name} cannot be quantized to {engine}: both towers would have to stay in float32. Choose"
+            " another engine."
+        )
     (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n", "utf-8")
 
 

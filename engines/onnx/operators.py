@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import onnx
 import onnxruntime as ort
 
 from engines.errors import BackendUnavailableError
@@ -18,6 +19,14 @@ _INTEGER_KERNELS = {  # any of them shows that the weights are multiplied as int
     "qoperator": {"QLinearMatMul", "MatMulIntegerToFloat", "QGemm", "QLinearConv"},
     "4bit": {"MatMulNBits"},
 }
+
+
+_QUANTIZED = {"MatMulInteger", "QuantizeLinear", "QLinearMatMul", "QLinearConv", "MatMulNBits"}
+
+
+def is_quantized(model: onnx.ModelProto) -> bool:
+    """Tell whether any product of a graph has quantized weights, or all of them had to stay in float."""
+    return any(node.op_type in _QUANTIZED for node in model.graph.node)
 
 
 def executed_operators(path: Path, item: Inputs) -> dict[str, int]:

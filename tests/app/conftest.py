@@ -67,7 +67,7 @@ async def mine(services, tmp_path):
 async def changed_services(services, mine, tmp_path):
     """Return services whose models have changed since "mine" was filled."""
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "weights").write_text("others")
+    (tmp_path / "model" / "model.safetensors").write_text("others")
     specs = {name: replace(spec, folder=tmp_path / "model") for name, spec in services.pool.specs.items()}
     changed = Services(LoadedPool(**specs), MODELS, gallery_options=services.gallery_options)
     yield changed

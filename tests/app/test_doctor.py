@@ -1,13 +1,19 @@
 """The doctor: tables or one line of JSON, and exit code 1 when something needed is missing."""
 
 import json
+from importlib.metadata import PackageNotFoundError
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from app.cli import doctor
+from engines.artifacts import store
 from engines.artifacts.listing import list_artifacts
 from engines.artifacts.store import ensure_artifact
-from engines.factory import ENGINES
+from engines.factory import ENGINES, EngineOptions
+from engines.identity import engine_identity
+from engines.models import bundled_models
 from tests.fakes import FIGURES
 from use_cases import doctor as doctor_use_case
 from use_cases.doctor import ENGINE_PACKAGES, diagnose, needed_packages
@@ -59,8 +65,8 @@ def test_a_model_that_is_not_there_gives_code_1(cache_dir, monkeypatch, capsys):
 def test_a_damaged_artifact_is_found_only_when_asked(cache_dir):
     (artifact,) = list_artifacts(cache_dir)
     (cache_dir / artifact.name / "image.onnx").write_bytes(b"other")
-    assert diagnose(["siglit-mini"], cache_dir).problems == ()
-    (problem,) = diagnose(["siglit-mini"], cache_dir, verify=True).problems
+    assert diagnose(["siglit-mini"], EngineOptions(cache_dir=cache_dir)).problems == ()
+    (problem,) = diagnose(["siglit-mini"], EngineOptions(cache_dir=cache_dir), verify=True).problems
     assert "damaged" in problem
 
 
@@ -69,11 +75,44 @@ def test_a_missing_package_rules_its_engines_out(cache_dir, monkeypatch):
     monkeypatch.setattr(
         doctor_use_case, "package_versions", lambda names: versions(names) | {"onnxruntime": None}
     )
-    diagnosis = diagnose(["siglit-mini"], cache_dir)
+    diagnosis = diagnose(["siglit-mini"], EngineOptions(cache_dir=cache_dir))
     (model,) = diagnosis.models
     assert model.recommended == "torch-fp32"
     assert "onnx-fp32, is not available" in model.why
     assert "The package onnxruntime is missing" in diagnosis.problems[0]
+
+
+def test_a_package_that_engines_are_told_apart_by_may_be_missing(cache_dir, monkeypatch):
+    def version(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(store, "_package_version", version)
+    (model,) = diagnose(["siglit-mini"], EngineOptions(cache_dir=cache_dir)).models
+    assert {engine.quality for engine in model.engines} == {None}
+    assert engine_identity(bundled_models()["siglit-mini"], "torch-fp32").startswith(
+        "siglit-mini/torch-fp32/"
+    )
+
+
+def test_galleries_in_the_cache_folder_are_no_artifacts(cache_dir):
+    (cache_dir / "indexes" / "album").mkdir(parents=True)
+    (artifact,) = list_artifacts(cache_dir, verify=True)
+    assert artifact.whole
+
+
+def test_a_model_in_torch_s_format_may_be_allowed(cache_dir, monkeypatch, capsys):
+    from tests.checkpoints import build_tiny_clip
+
+    (cache_dir / "pickled").mkdir()
+    folder = build_tiny_clip(cache_dir / "pickled")
+    (weights,) = folder.glob("*.safetensors")
+    torch.save(load_file(weights), folder / "pytorch_model.bin")
+    weights.unlink()
+    monkeypatch.setenv("SIGLIP_MODELS", str(folder))
+    assert doctor.main([]) == 1
+    assert "SIGLIP_ALLOW_PICKLED_WEIGHTS" in capsys.readouterr().out
+    monkeypatch.setenv("SIGLIP_ALLOW_PICKLED_WEIGHTS", "true")
+    assert doctor.main([]) == 0
 
 
 def test_a_cache_that_does_not_exist_is_empty(tmp_path):

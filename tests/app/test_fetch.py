@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from app.remote import public_addresses
-from app.remote.fetch import fetch_image
+from app.remote.fetch import ByteBudget, fetch_image
 from app.remote.pinned_transport import PinnedTransport
 from engines.errors import InvalidInputError
 
@@ -75,8 +75,9 @@ async def web(monkeypatch):
     server.close()
 
 
-async def fetch(url, max_bytes=1000, timeout_s=5):
-    return await fetch_image(url, max_bytes=max_bytes, timeout_s=timeout_s)
+async def fetch(url, max_bytes=1000, timeout_s=5, budget=None):
+    budget = budget or ByteBudget(max_bytes)
+    return await fetch_image(url, max_bytes=max_bytes, budget=budget, timeout_s=timeout_s)
 
 
 async def refusal(url, **limits):
@@ -231,6 +232,13 @@ async def test_cookies_are_not_carried_along(web):
 async def test_a_body_as_large_as_allowed_is_taken(web):
     web.pages["/"] = answer(b"x" * 1000, Content_Length=1000)
     assert len(await fetch(web.url())) == 1000
+
+
+async def test_what_several_urls_bring_is_counted_together(web):
+    web.pages["/"] = answer(b"x" * 600, Content_Length=600)
+    budget = ByteBudget(1000)
+    assert len(await fetch(web.url(), budget=budget)) == 600
+    assert "larger than 1000 bytes together" in await refusal(web.url(), budget=budget)
 
 
 async def test_a_length_that_is_too_large_is_refused_before_the_body(web):

@@ -80,6 +80,21 @@ def test_an_image_finds_images_and_captions(run, folder, tmp_path):
     assert run("search", tmp_path / "index", "--like", "red.png", "--top-k", 1)[1].split()[-1] == "(red)"
 
 
+@pytest.mark.parametrize("options", [["--not", "green"], ["--top-k", "1", "--model", "colours"]])
+def test_the_text_may_come_after_options(run, folder, tmp_path, options):
+    run("build", tmp_path / "index", folder)
+    code, out, err = run("search", tmp_path / "index", "--json", *options, "red")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["hits"][0]["id"].endswith("red.png")
+
+
+def test_more_than_one_text_is_refused(run, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("search", "index", "--top-k", "1", "red", "green")
+    assert stop.value.code == 2
+    assert "unrecognized arguments: red green" in capsys.readouterr().err
+
+
 def test_nothing_found_is_explained(run, folder, tmp_path):
     run("build", tmp_path / "index", folder)
     code, out, _ = run("search", tmp_path / "index", "red", "--below", "holiday/")

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from tests.app import patient
 from tests.app.asgi import serving
+from tests.app.gallery_requests import CAT_URI
 from tests.app.processes import running
 
 SCRIPT = "tests/app/faulty_server.py"
@@ -101,6 +102,11 @@ def test_large_bodies_and_long_lists_are_refused(closed):
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
     answer = patient.post(url, json={"input": ["x"] * 11}, headers=AUTHORIZED)
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_many_items")
+    for path, image in (("classify", {"images": [CAT_URI]}), ("compare", {"image": CAT_URI})):
+        labels = {"labels": [f"label {number}" for number in range(11)]}
+        answer = patient.post(f"{closed.address}/v1/{path}", json=image | labels, headers=AUTHORIZED)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_many_items")
+        assert answer.json()["error"]["param"] == "labels"
 
 
 def test_only_named_origins_may_call_from_a_browser(closed):

@@ -1,11 +1,13 @@
 """The search tab without a browser: what is asked, and what the visitor sees of the answer."""
 
+import asyncio
 from dataclasses import fields, replace
 
 import gradio as gr
 import pytest
 
 from app.services import Services
+from app.ui import newest
 from app.ui.search_form import SearchForm
 from app.ui.search_handlers import SearchHandlers
 from app.ui.search_map import MapHandlers
@@ -160,6 +162,17 @@ async def test_another_gallery_asks_again_only_if_there_is_a_question(services, 
     handlers = SearchHandlers(services)
     assert "Describe a picture" in (await last(handlers.on_change(*values())))[0]
     assert "red.png" in (await last(handlers.on_change(*values(text="red"))))[0]
+
+
+async def test_an_older_answer_does_not_replace_the_empty_state(services, mine, monkeypatch):
+    monkeypatch.setattr(newest, "_open_page", lambda: "page")
+    handlers = SearchHandlers(services)
+    older = handlers.on_search(*values(text="red"))
+    waiting = asyncio.ensure_future(anext(older))
+    await asyncio.sleep(0)
+    assert "Describe a picture" in (await last(handlers.on_change(*values())))[0]
+    with pytest.raises(StopAsyncIteration):
+        await waiting
 
 
 async def test_the_map_has_every_picture_and_its_thumbnails_on_demand(services, mine):

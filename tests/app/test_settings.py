@@ -1,11 +1,15 @@
 """Settings come from arguments, environment and .env, and bad ones are named."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from app.main import main
-from app.settings import Settings
+from app.settings import ENV_FILE, Settings
+from tests.app.processes import PROJECT
 
 
 @pytest.fixture(autouse=True)
@@ -96,3 +100,26 @@ def test_galleries_may_be_changed_where_no_stranger_can(settings, may_change):
 def test_measuring_has_a_switch_of_its_own():
     assert Settings(_env_file=None, host="0.0.0.0", allow_measuring=True).may_measure
     assert not Settings(_env_file=None, allow_measuring=False).may_measure
+
+
+@pytest.mark.parametrize(
+    "name", ["engine", "auth", "text_cache", "index_dir", "allow_indexing", "allow_measuring"]
+)
+def test_an_empty_variable_is_an_unset_one(monkeypatch, name):
+    monkeypatch.setenv(f"SIGLIP_{name.upper()}", "")
+    assert getattr(Settings(), name) is None
+    assert Settings().user_and_password is None
+
+
+def test_another_env_file_can_be_named(tmp_path):
+    (tmp_path / "other").write_text("SIGLIP_PORT=1234\n")
+    ask = "from app.settings import Settings; print(Settings().port)"
+    done = subprocess.run(
+        [sys.executable, "-c", ask],
+        cwd=PROJECT,
+        env=os.environ | {ENV_FILE: str(tmp_path / "other")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "1234\n"

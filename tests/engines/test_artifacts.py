@@ -105,3 +105,17 @@ def test_a_package_is_looked_up_once(monkeypatch):
 def test_a_package_that_is_missing_is_an_error():
     with pytest.raises(PackageNotFoundError):
         store.package_versions("no-such-package")
+
+
+def test_whoever_may_read_the_cache_folder_may_read_what_is_in_it(tmp_path):
+    def build(folder):
+        (folder / "graph").write_text("graph")
+        (folder / "graph").chmod(0o600)
+
+    for mode, folder_mode, file_mode in ((0o755, 0o755, 0o644), (0o700, 0o700, 0o600), (0o777, 0o755, 0o644)):
+        cache_dir = tmp_path / f"{mode:o}"
+        cache_dir.mkdir()
+        cache_dir.chmod(mode)
+        folder = store.ensure_artifact(cache_dir, "graphs", {}, build)
+        assert folder.stat().st_mode & 0o777 == folder_mode
+        assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {file_mode}

@@ -209,3 +209,13 @@ def test_a_crop_that_we_would_get_wrong_is_refused(tiny_clip, tmp_path, changes)
     edit(folder / "preprocessor_config.json", **changes)
     with pytest.raises(InvalidInputError, match="only a centre crop of that size"):
         resolve_model(str(folder))
+
+
+def test_files_that_no_model_is_read_from_change_no_fingerprint(tiny_siglip, broken_siglip):
+    spec = read_checkpoint_spec(broken_siglip, "tiny")
+    before = fingerprint(spec), portable_fingerprint(spec)
+    for name in ("README.md", ".DS_Store", ".notes.json", "open_clip_model.safetensors", "pytorch_model.bin"):
+        (broken_siglip / name).write_text("nobody reads this")
+    assert (fingerprint(spec), portable_fingerprint(spec)) == before
+    edit(broken_siglip / "config.json", note="another state")
+    assert portable_fingerprint(spec) != before[1]

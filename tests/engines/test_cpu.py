@@ -1,11 +1,18 @@
 """CPU facts are read from what the systems print, and limits from control groups of both versions."""
 
-import dataclasses
+from dataclasses import replace
 
 import pytest
 
 from engines.machine.cgroups import cpu_quota, memory_limit_bytes
-from engines.machine.cpu import allowed_cores, allowed_memory, parse_cpuinfo, parse_sysctl, read_cpu
+from engines.machine.cpu import (
+    allowed_cores,
+    allowed_memory,
+    limited_threads,
+    parse_cpuinfo,
+    parse_sysctl,
+    read_cpu,
+)
 
 ZEN3 = """processor	: 0
 vendor_id	: AuthenticAMD
@@ -92,11 +99,11 @@ def test_a_system_that_says_nothing_has_no_instructions():
 
 
 def test_questions_about_instructions_are_answered_and_misspelt_ones_refused():
-    cpu = dataclasses.replace(read_cpu(), instructions=parse_cpuinfo(ICE_LAKE).instructions)
+    cpu = replace(read_cpu(), instructions=parse_cpuinfo(ICE_LAKE).instructions)
     assert cpu.has("avx2", "avx512_vnni")
     assert not cpu.has("avx2", "amx_int8")
     assert cpu.has_int8_dot_product
-    assert not dataclasses.replace(cpu, instructions=frozenset({"avx2"})).has_int8_dot_product
+    assert not replace(cpu, instructions=frozenset({"avx2"})).has_int8_dot_product
     with pytest.raises(ValueError, match="avx512vnni"):
         cpu.has("avx512vnni")
 
@@ -176,3 +183,10 @@ def test_no_limit_is_none_in_both_versions_and_without_control_groups(tmp_path):
     for membership in (tmp_path / "membership", tmp_path / "missing"):
         assert cpu_quota(tmp_path, membership) is None
         assert memory_limit_bytes(tmp_path, membership) is None
+
+
+@pytest.mark.parametrize(
+    ("cores", "machine", "threads"), [(2, 32, 2), (2.5, 4, 2), (0.5, 4, 1), (4, 4, 0), (4, None, 0)]
+)
+def test_runtimes_are_told_of_a_limit_alone(cores, machine, threads):
+    assert limited_threads(replace(read_cpu(), cores=cores), machine) == threads

@@ -7,7 +7,7 @@ from huggingface_hub import constants
 
 from engines.checkpoints.find import find_checkpoint, open_clip_hub_model
 from engines.checkpoints.hub import HubModel, choose_files, download, find_cached, parse_hub_name
-from engines.errors import BackendUnavailableError, UnknownModelError
+from engines.errors import BackendUnavailableError, InvalidInputError, UnknownModelError
 from engines.factory import EngineOptions, load_engine, resolve_model
 from tests.fake_hub import COMMIT, FakeHub
 
@@ -69,6 +69,24 @@ def test_a_folder_without_weights_is_completed(hub):
     (partial / "model.safetensors").unlink()
     assert find_checkpoint("org/tiny") == partial
     assert (find_checkpoint("org/tiny", allow_download=True) / "model.safetensors").exists()
+
+
+def test_a_pickle_in_the_cache_does_not_keep_the_safetensors_away(tiny_clip_on_the_hub):
+    weights = tiny_clip_on_the_hub.repositories["org/tiny"].pop("model.safetensors")
+    cached = download(HubModel("org/tiny"))
+    assert (cached / "pytorch_model.bin").exists()
+    tiny_clip_on_the_hub.repositories["org/tiny"]["model.safetensors"] = weights
+    assert find_checkpoint("org/tiny", allow_download=True, allow_pickled=True) == cached
+    folder = find_checkpoint("org/tiny", allow_download=True)
+    assert (folder / "model.safetensors").exists()
+
+
+def test_without_a_connection_the_pickle_in_the_cache_is_what_is_told_of(tiny_clip_on_the_hub):
+    del tiny_clip_on_the_hub.repositories["org/tiny"]["model.safetensors"]
+    download(HubModel("org/tiny"))
+    tiny_clip_on_the_hub.close()
+    with pytest.raises(InvalidInputError, match="a pickle"):
+        resolve_model("org/tiny", EngineOptions(allow_download=True))
 
 
 def test_a_revision_is_pinned(hub):

@@ -1,17 +1,23 @@
 """Quantized graphs stay close to the float one, are smaller, and run on the kernels they were written for."""
 
+from dataclasses import dataclass
+
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from engines.base import normalize
 from engines.errors import BackendUnavailableError
+from engines.models import bundled_models
+from engines.onnx import build
 from engines.onnx.files import copy_graph, graph_bytes, save_graph, simplify
+from engines.onnx.graphs import IMAGE_GRAPH, TEXT_GRAPH
 from engines.onnx.operators import check_operators, executed_operators
 from engines.onnx.quantize import quantize_dynamically, quantize_statically, weight_nodes
 from engines.onnx.ranges import measure_ranges
-from engines.onnx.sensitivity import run_graph
+from engines.onnx.sensitivity import Loss, MixedPrecision, run_graph
 from engines.onnx.weights import quantize_blocks, quantize_products, quantize_rows, quantize_token_table
 from tests.engines.graphs import build_tower, tower_items
 
@@ -165,3 +171,26 @@ def test_a_runtime_that_rewrites_a_graph_is_noticed():
         check_operators("onnx-int8-dynamic", "dynamic", {"MatMul": 12})
     with pytest.raises(BackendUnavailableError, match="MatMulNBits"):
         check_operators("onnx-int8-static-qdq", "qdq", {"MatMulNBits": 51, "QLinearMatMul": 3})
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a TowerQuantizer has chosen."""
+
+    model: onnx.ModelProto
+    items: list
+
+    def choose(self):
+        return MixedPrecision(self.model, Loss(1.0, 1.0, 1.0, 1.0), (), ()), None
+
+
+def test_a_tower_may_stay_in_float_beside_a_quantized_one_but_not_both(tower, nodes, tmp_path, monkeypatch):
+    quantized_tower = quantize_dynamically(tower, nodes, reduce_range=True)
+    towers = {IMAGE_GRAPH: Chosen(quantized_tower, ITEMS), TEXT_GRAPH: Chosen(tower, ITEMS)}
+    monkeypatch.setattr(build, "tower_quantizers", lambda *_: towers)
+    spec = bundled_models()["siglit-mini"]
+    build.build_quantized(spec, "onnx-int8-dynamic", tmp_path, tmp_path)
+    assert (tmp_path / TEXT_GRAPH).exists()
+    towers[IMAGE_GRAPH] = Chosen(tower, ITEMS)
+    with pytest.raises(BackendUnavailableError, match="both towers would have to stay in float32"):
+        build.build_quantized(spec, "onnx-int8-dynamic", tmp_path, tmp_path)

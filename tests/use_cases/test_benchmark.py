@@ -1,14 +1,17 @@
 """The benchmark's order, ratios and agreement, with workers that only pretend to measure."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from engines.errors import BackendUnavailableError, UnknownModelError
+from engines.errors import BackendUnavailableError, InvalidInputError, UnknownModelError
 from use_cases.benchmark import BenchmarkPlan, compare, run_benchmark
-from use_cases.benchmark_subjects import PLAIN
+from use_cases.benchmark_subjects import PLAIN, job_model
 from use_cases.workers import run_worker
 
 ENGINES = ("onnx-fp32", "torch-fp32")
@@ -103,3 +106,24 @@ def test_an_unknown_model_ends_the_benchmark_before_it_starts():
 def test_a_worker_that_dies_is_told_in_one_sentence():
     with pytest.raises(BackendUnavailableError, match=r"ended with 1: KeyError: 'no-such-task'"):
         run_worker({"task": "no-such-task", "threads": 1})
+
+
+def test_a_job_reads_torch_s_format_only_where_its_plan_allows_it(tmp_path):
+    from tests.checkpoints import build_tiny_clip
+
+    (weights,) = build_tiny_clip(tmp_path).glob("*.safetensors")
+    torch.save(load_file(weights), tmp_path / "pytorch_model.bin")
+    weights.unlink()
+    jobs = []
+
+    def worker(job):
+        jobs.append(job)
+        raise BackendUnavailableError("This is no test of engines.")
+
+    for allowed in (False, True):
+        plan = BenchmarkPlan(models=(str(tmp_path),), engines=("torch-fp32",), allow_pickled_weights=allowed)
+        with nullcontext() if allowed else pytest.raises(InvalidInputError, match="a pickle"):
+            run_benchmark(plan, TwoSamples(), worker)
+    assert job_model(jobs[0]).pickled_weights
+    with pytest.raises(InvalidInputError, match="a pickle"):
+        job_model({**jobs[0], "allow_pickled_weights": False})

@@ -87,6 +87,7 @@ class EnginePlan:
     held_out: HeldOutGallery
     num_threads: int
     cache_dir: Path
+    allow_pickled_weights: bool = False  # torch's own format, where there is nothing safer
 
 
 def closeness(quality: Quality | None) -> dict[str, Any]:
@@ -105,7 +106,8 @@ async def measure_engines(plan: EnginePlan, run: Run) -> AsyncIterator[EngineRow
         UnknownModelError: when the model is not on this machine.
         InvalidInputError: when its folder is not a checkpoint.
     """
-    spec = await in_background(resolve_model, plan.model, EngineOptions(cache_dir=plan.cache_dir))
+    options = EngineOptions(cache_dir=plan.cache_dir, allow_pickled_weights=plan.allow_pickled_weights)
+    spec = await in_background(resolve_model, plan.model, options)
     measurement = _Measurement(plan, spec, run)
     await measurement.read_reference()
     for engine in in_order(plan.engines):
@@ -126,6 +128,7 @@ class _Measurement:
         gate, held_out = held_out_set(), plan.held_out
         self._job: dict[str, Any] = {
             "model": spec.name,
+            "allow_pickled_weights": plan.allow_pickled_weights,
             "threads": plan.num_threads,
             "images": [str(path) for path in (*gate.images, *(each.path for each in held_out.pictures))],
             "captions": [

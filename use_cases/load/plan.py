@@ -24,6 +24,7 @@ class LoadPlan:
     mix: Mapping[str, int] = field(default_factory=lambda: MappingProxyType(dict.fromkeys(KINDS, 1)))
     rounds: int = 3  # of the comparisons
     sweep: bool = False  # compare the batch policy with fixed ones as well
+    allow_pickled_weights: bool = False  # torch's own format, where there is nothing safer
 
     @property
     def warmup_s(self) -> float:

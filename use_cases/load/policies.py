@@ -7,14 +7,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from engines.factory import resolve_model
 from engines.machine.malloc import keep_freed_memory
 from engines.worker.batched_engine import BatchedEngine
 from engines.worker.cache import EmbeddingCache
 from engines.worker.calls import BatcherLimits
 from engines.worker.policy import Arm, BatchPolicy
 from engines.worker.shared import Worker, available_cores
-from use_cases.benchmark_subjects import EngineSubject, load_subject
+from use_cases.benchmark_subjects import EngineSubject, job_model, load_subject
 from use_cases.images import read_image
 from use_cases.latency import ForeignLoad
 from use_cases.load.inputs import NewImages
@@ -62,7 +61,7 @@ def run_policies(job: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _run(job: dict[str, Any]) -> dict[str, Any]:
-    subject = load_subject(resolve_model(job["model"]), job["engine"], 0)
+    subject = load_subject(job_model(job), job["engine"], 0)
     assert isinstance(subject, EngineSubject)
     worker = Worker(cache=EmbeddingCache(0), limits=BatcherLimits())
     async with BatchedEngine(subject.engine, subject.preprocessor, worker) as batched:

@@ -176,6 +176,7 @@ class Quantities:
     def _work(self, task: str, number: int, **how: float) -> dict[str, Any]:
         subject = self._subject
         job = {"task": task, "model": subject.source, "engine": subject.engine, "threads": available_cores()}
+        job["allow_pickled_weights"] = self._plan.allow_pickled_weights
         return subject.worker({**job, "seed": subject.seed, "round": number, **how})
 
     def _ask(self, connection: Connection, path: str, body: bytes) -> tuple[float, dict[str, Any]]:

@@ -9,12 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from engines.base import Engine
-from engines.factory import resolve_model
 from engines.machine.malloc import keep_freed_memory
 from engines.preparation.images import decode_image
 from engines.worker.policy import Arm
 from engines.worker.shared import available_cores
-from use_cases.benchmark_subjects import EngineSubject, load_subject
+from use_cases.benchmark_subjects import EngineSubject, job_model, load_subject
 from use_cases.latency import Effort, ForeignLoad, measure_latency
 from use_cases.load.inputs import NewImages
 from use_cases.load.samples import steady_rate
@@ -27,7 +26,7 @@ _PROBE_SHARE = 0.2  # of the time for a measurement, to find the best way to cal
 def run_loop(job: dict[str, Any]) -> dict[str, Any]:
     """Measure the best fixed way to call an engine: the engine alone, and with decoding and preparation."""
     keep_freed_memory()  # as the server does
-    spec = resolve_model(job["model"])
+    spec = job_model(job)
     subject = load_subject(spec, job["engine"], 0)  # likewise: threads are the runtime's choice
     assert isinstance(subject, EngineSubject)
     images, min_side, seconds = NewImages(job["seed"]), min_image_side([spec]), job["seconds"]

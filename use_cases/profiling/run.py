@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import BackendUnavailableError, InvalidInputError
-from engines.factory import resolve_engine, resolve_model
+from engines.factory import EngineOptions, resolve_engine, resolve_model
 from engines.onnx.allocator import Allocator
 from engines.profiling.blocks import Tower
 from engines.profiling.profilers import profiler_module
@@ -41,6 +41,7 @@ class ProfilePlan:
     num_threads: int = 2
     allocator: Allocator = field(default_factory=Allocator)  # of ONNX Runtime
     trace: Path | None = None
+    allow_pickled_weights: bool = False  # torch's own format, where there is nothing safer
 
     def trace_of(self, engine: str) -> Path | None:
         """Return the file of an engine's trace: the one that was named, or one beside it for each engine."""
@@ -66,6 +67,7 @@ def run_profile(plan: ProfilePlan, samples: Samples, worker: Worker = run_worker
     source = _check(plan)
     job = {
         "model": source,
+        "allow_pickled_weights": plan.allow_pickled_weights,
         "tower": plan.tower,
         "batch_size": plan.batch_size,
         "seconds": plan.seconds,
@@ -105,7 +107,7 @@ def _or_zero(rate: float | None) -> float:
 def _check(plan: ProfilePlan) -> str:
     """Return what `resolve_model` takes for the plan's model, after a look at the names and switches."""
     source = model_source(plan.model)
-    spec = resolve_model(source)
+    spec = resolve_model(source, EngineOptions(allow_pickled_weights=plan.allow_pickled_weights))
     for engine in plan.engines:
         resolve_engine(spec, engine)
         profiler_module(engine)

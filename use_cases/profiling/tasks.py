@@ -10,7 +10,6 @@ from typing import Any
 
 import psutil
 
-from engines.factory import resolve_model
 from engines.machine.malloc import keep_freed_memory
 from engines.models import ModelSpec
 from engines.onnx.allocator import Allocator
@@ -25,6 +24,7 @@ from engines.profiling.profilers import (
     import_runtime,
     load_profiler,
 )
+from use_cases.benchmark_subjects import job_model
 from use_cases.latency import Effort, ForeignLoad, measure_latency
 from use_cases.profiling.requests import sample_requests
 
@@ -52,7 +52,7 @@ def run_flops(job: dict[str, Any]) -> dict[str, Any]:
     """Count the tower's arithmetic for the very batch that the engines are given."""
     from engines.profiling.flops import count_flops
 
-    spec = resolve_model(job["model"])
+    spec = job_model(job)
     items = tower_items(Preprocessor(spec), job)
     inputs = image_inputs(spec, items) if job["tower"] == "image" else text_inputs(spec, items)
     return {"flops": count_flops(spec, job["tower"], inputs)}
@@ -92,7 +92,7 @@ class _Life:
     def __init__(self, job: dict[str, Any]) -> None:
         keep_freed_memory()  # as the server does
         self._job = job
-        self.spec: ModelSpec = resolve_model(job["model"])
+        self.spec: ModelSpec = job_model(job)
         self.preprocessor = Preprocessor(self.spec)
         self.items = tower_items(self.preprocessor, job)  # before the memory is first read: it is no engine's
 

@@ -21,7 +21,7 @@ from engines.models import ModelSpec
 from use_cases.retrieval.errors import IndexMismatchError, UnknownIndexError
 from use_cases.retrieval.image_table import ImageTable
 from use_cases.retrieval.lance_threads import give_lance_threads
-from use_cases.retrieval.records import facts_in, model_facts, table_schema
+from use_cases.retrieval.records import facts_in, is_same_model, model_facts, table_schema
 from use_cases.retrieval.storage import only_writer, storage_errors
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class ImageIndex:
                     raise
                 raise UnknownIndexError(_REMOVED) from None
             held = facts_in(table.schema)
-        if wanted is not None and held != wanted:
+        if wanted is not None and not is_same_model(held, wanted):
             raise IndexMismatchError(
                 f"The index was built with another state of {wanted['model']}, whose embeddings cannot be"
                 " compared with today's; remove it and add its images again."

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -77,6 +77,16 @@ def facts_in(schema: pa.Schema) -> dict[str, object] | None:
     """Return the facts that a table was made with; None for a table of somebody else's."""
     facts = (schema.metadata or {}).get(_FACTS)
     return json.loads(facts) if facts else None
+
+
+def is_same_model(held: Mapping[str, object] | None, wanted: Mapping[str, Any]) -> bool:
+    """Tell whether a table's facts are those of a model; older ones may tell of files it is not read from."""
+    if held is None:
+        return False
+    old, new = (dict(facts["state"]).get("files") for facts in (dict[str, Any](held), wanted))
+    if old and new:
+        held = {**held, "state": {"files": {name: old.get(name) for name in new}}}
+    return held == wanted
 
 
 def table_id(schema: pa.Schema) -> str:

@@ -99,8 +99,8 @@ class Telemetry:
         return [each for each in self.slices if each.start_s + SLICE_S > oldest_s]
 
     def reset(self) -> None:
-        """Forget everything."""
-        self._pending.clear()
+        """Forget everything, after the listeners have got it."""
+        self.count()
         self.traces.clear()
         self.slices.clear()
         self.samples.clear()

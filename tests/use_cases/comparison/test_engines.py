@@ -191,8 +191,8 @@ def test_more_pictures_and_engines_take_longer():
 
 def test_engines_that_have_to_be_built_are_named(tmp_path):
     spec = get_bundled_model(MODEL)
-    (tmp_path / f"{MODEL}-onnx-fp32-0123").mkdir()
-    (tmp_path / f"{MODEL}-bnb-nf4-quality-0123").mkdir()
+    (tmp_path / f"{MODEL}-onnx-fp32-0123456789abcdef").mkdir()
+    (tmp_path / f"{MODEL}-bnb-nf4-quality-0123456789abcdef").mkdir()
     assert not_built(spec, ["onnx-fp32", "bnb-nf4", "torch-fp32"], tmp_path) == ["bnb-nf4"]
 
 

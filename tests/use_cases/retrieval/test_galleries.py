@@ -91,12 +91,12 @@ async def test_the_shipped_gallery_is_built_anew_for_another_state_of_a_model(ga
     await (await galleries.add_demo(MODELS)).wait()
     pool.running.clear()
     pool.specs["colours"] = replace(stored_spec(), image_size=16, prompt_templates=())
-    (stored_spec().folder / "weights").write_bytes(b"others")
+    (stored_spec().folder / "model.safetensors").write_bytes(b"others")
     try:
         job = await galleries.add_demo(MODELS)
         await job.wait()
     finally:
-        (stored_spec().folder / "weights").unlink()
+        (stored_spec().folder / "model.safetensors").unlink()
     assert (job.state, job.progress.added) == ("done", job.progress.total)
 
 

@@ -23,6 +23,7 @@ from use_cases.retrieval.errors import (
 )
 from use_cases.retrieval.filters import ImageFilter
 from use_cases.retrieval.image_index import ImageIndex
+from use_cases.retrieval.records import is_same_model
 
 
 @pytest.fixture
@@ -185,6 +186,19 @@ def test_only_one_may_write(table, tmp_path):
 def test_an_index_of_another_state_of_the_model_is_refused(table, tmp_path):
     with pytest.raises(IndexMismatchError, match="add its images again"):
         ImageIndex(tmp_path).table(replace(stored_spec(), dim=4))
+
+
+def test_an_index_may_have_noted_files_that_the_model_is_not_read_from():
+    def facts(**files):
+        return {"layout": 1, "model": "m", "dim": 8, "state": {"files": files}}
+
+    wanted = facts(weights=[1, "a"], config=[2, "b"])
+    assert is_same_model(wanted, wanted)
+    assert is_same_model(facts(weights=[1, "a"], config=[2, "b"], readme=[3, "c"]), wanted)
+    assert not is_same_model(facts(weights=[1, "a"], config=[2, "x"], readme=[3, "c"]), wanted)
+    assert not is_same_model(facts(weights=[1, "a"]), wanted)
+    assert not is_same_model(facts(weights=[1, "a"], config=[2, "b"]) | {"dim": 4}, wanted)
+    assert not is_same_model(None, wanted)
 
 
 def test_an_index_without_the_model_names_those_that_it_has(table, tmp_path):

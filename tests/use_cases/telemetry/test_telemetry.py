@@ -125,11 +125,14 @@ def test_a_clock_on_the_wall_that_jumps_changes_no_distance(clock):
     assert telemetry.time_of_day(clock.now_s) == before + 10
 
 
-def test_reset_forgets_everything(telemetry, clock):
+def test_reset_forgets_everything_that_the_listeners_have_got(telemetry, clock):
+    told = []
+    telemetry.listeners.append(told.extend)
     telemetry.keep(request(clock.now_s, infer(clock.now_s, 5)))
     telemetry.tick(sample(clock.now_s))
     telemetry.keep(request(clock.now_s))
     telemetry.reset()
+    assert len(told) == 2
     assert telemetry.window(KEPT_S).requests == 0
     assert not telemetry.traces
     assert not telemetry.samples

@@ -41,7 +41,7 @@ clean:
 # All is compiled here, on all cores, because each start would do it again where Python may not keep what it
 # compiles; of transformers' hundreds of architectures only what we use. Some packages bring files that are not
 # Python, which compileall minds and nobody needs.
-UNUSED := '/tests/|/transformers/models/(?!auto|clip|encoder_decoder|gemma|siglip)'
+UNUSED := '/tests/|/transformers/models/(?!__init__|auto|clip|encoder_decoder|gemma|siglip)'
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv
 	$(PIP_INSTALL) --no-compile -r requirements.txt

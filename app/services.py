@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ from engines.errors import EngineError, InvalidInputError, QualityGateError, Unk
 from engines.factory import EngineOptions
 from engines.health import EngineHealth
 from engines.loading import EngineKey
-from engines.machine.cpu import limited_threads, read_cpu
 from engines.machine.malloc import keep_freed_memory
 from engines.pool import EnginePool, PooledEngine
 from engines.quality import Quality
@@ -190,7 +188,7 @@ def build_pool(settings: Settings) -> EnginePool:
     keep_freed_memory()
     options = EngineOptions(
         cache_dir=settings.cache_dir,
-        num_threads=settings.num_threads or limited_threads(read_cpu(), os.cpu_count()),
+        num_threads=settings.num_threads,
         gated=settings.gated,
         allow_download=settings.download,
         allow_pickled_weights=settings.allow_pickled_weights,

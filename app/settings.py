@@ -9,7 +9,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, FiniteFloat, SecretStr, ValidationError, field_validator
+from pydantic import (
+    Field,
+    FiniteFloat,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from engines.artifacts.store import default_cache_dir
@@ -21,6 +29,7 @@ from use_cases.retrieval.galleries import GalleryOptions
 # To change galleries, to start what keeps the machine busy for minutes, to name folders of this machine.
 Right: TypeAlias = Literal["indexing", "measuring", "folders"]
 ENV_FILE = "SIGLIP_ENV_FILE"  # names another file than .env
+LISTS = ("api_keys", "cors_origins", "index_folders", "trusted_proxies")
 _LIMITS = BatcherLimits()
 _POOL_LIMITS = PoolLimits()
 
@@ -40,7 +49,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="SIGLIP_",
-        env_file=os.environ.get(ENV_FILE, Path(__file__).parent.parent / ".env"),
+        env_file=os.environ.get(ENV_FILE) or Path(__file__).parent.parent / ".env",
         extra="ignore",
         frozen=True,
         cli_kebab_case=True,
@@ -70,7 +79,9 @@ class Settings(BaseSettings):
         default=None, description="engine for all models; each model's best when unset"
     )
     num_threads: int = Field(
-        default=0, ge=0, description="threads per operator; 0: one for each core that this process may use"
+        default=0,
+        ge=0,
+        description="threads per operator; 0 leaves it to the runtime, within the cores that it may use",
     )
     gated: bool = Field(default=True, description="refuse quantized engines that are too far from float32")
     max_batch_size: int = Field(default=_LIMITS.max_batch_size, ge=1, description="items per engine call")
@@ -115,7 +126,9 @@ class Settings(BaseSettings):
     )
     max_images: int = Field(default=64, ge=1, description="images in one REST request")
     max_texts: int = Field(default=2048, ge=1, description="texts in one REST request")
-    max_body_mb: FiniteFloat = Field(default=100.0, gt=0, description="size of a REST request")
+    max_body_mb: FiniteFloat = Field(
+        default=100.0, gt=0, description="size of a REST request, and of what its URLs bring together"
+    )
     request_timeout_s: FiniteFloat = Field(
         default=60.0,
         ge=0,
@@ -172,24 +185,33 @@ class Settings(BaseSettings):
     max_galleries: int = Field(default=20, ge=0, description="galleries that clients may make")
     max_gallery_images: int = Field(default=100_000, ge=1, description="images in each of them")
 
-    @field_validator(
-        "engine", "auth", "text_cache", "index_dir", "allow_indexing", "allow_measuring", mode="before"
-    )
+    @model_validator(mode="before")
     @classmethod
-    def _unset(cls, value: Any) -> Any:
-        return None if value == "" else value  # as containers pass on a variable that nobody has set
+    def _check_env_file(cls, values: Any) -> Any:
+        named = os.environ.get(ENV_FILE)
+        if named and not Path(named).exists():  # it may hold the keys that guard the server
+            raise ValueError(f"{ENV_FILE} names {named!r}, which is not there")
+        return values
 
     @field_validator("cache_dir", "text_cache", "index_dir")
     @classmethod
     def _expand_user(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value else None
 
-    @field_validator("models", "api_keys", "cors_origins", "index_folders", "trusted_proxies", mode="before")
+    @field_validator("models", *LISTS, mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
+
+    @field_validator("*", mode="before")  # it runs before `_split`, because it stands after it
+    @classmethod
+    def _unset(cls, value: Any, info: ValidationInfo) -> Any:
+        """Take an empty value, as containers pass on what nobody has set, for none; a list is empty then."""
+        if value != "" or info.field_name is None or info.field_name in LISTS:
+            return value
+        return cls.model_fields[info.field_name].get_default(call_default_factory=True, validated_data={})
 
     @field_validator("models")
     @classmethod
@@ -300,5 +322,10 @@ class Settings(BaseSettings):
 def setting_problems(error: ValidationError) -> str:
     """Return one line for each setting that cannot be used."""
     return "\n".join(
-        f"error: setting {'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+        f"error: {_place(problem['loc'])}{problem['msg'].removeprefix('Value error, ')}"
+        for problem in error.errors()
     )
+
+
+def _place(names: tuple[int | str, ...]) -> str:
+    return f"setting {'.'.join(map(str, names))}: " if names else ""

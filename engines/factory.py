@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
+
+import psutil
 
 from engines.artifacts.store import default_cache_dir
 from engines.base import Engine
@@ -15,7 +18,7 @@ from engines.checkpoints.find import find_checkpoint, read_checkpoint_spec
 from engines.checkpoints.registry import KNOWN_MODELS
 from engines.defaults import default_engine
 from engines.errors import InvalidInputError, QualityGateError, UnknownModelError
-from engines.machine.cpu import read_cpu
+from engines.machine.cpu import limited_threads, read_cpu
 from engines.models import Family, ModelSpec, bundled_models
 from engines.onnx.graphs import METHODS
 from engines.optional_packages import require_packages
@@ -210,6 +213,9 @@ def load_engine(
     options = options or EngineOptions()
     spec = resolve_model(model, options) if isinstance(model, str) else model
     name = resolve_engine(spec, engine, options)
+    if not options.num_threads:
+        cores = os.cpu_count(), psutil.cpu_count(logical=False)
+        options = replace(options, num_threads=limited_threads(read_cpu(), *cores))
     entry = ENGINES[name]
     loaded = entry.load(spec, options)
     if entry.gate and options.gated:

@@ -4,13 +4,15 @@ import os
 import tempfile
 from pathlib import Path
 
+# Settings of a server on this machine are not the tests'; app.settings looks when it is imported.
+os.environ["SIGLIP_ENV_FILE"] = os.devnull
+
 import certifi
 import pytest
 from filelock import FileLock
 from PIL import Image
 
 from app.fast_gradio import skip_editor_help
-from app.settings import ENV_FILE
 from engines.pytorch.torchvision_ops import ensure_torchvision_operators
 
 ensure_torchvision_operators()
@@ -23,7 +25,6 @@ _END = b"-----END CERTIFICATE-----\n"
 _AUTHORITY.write(Path(certifi.where()).read_bytes().partition(_END)[0] + _END)
 _AUTHORITY.flush()
 os.environ["SSL_CERT_FILE"] = _AUTHORITY.name
-os.environ[ENV_FILE] = os.devnull  # the settings of a server on this machine are not the tests'
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engines.artifacts.store import installed_versions
 from engines.machine.cpu import Cpu
 
 if TYPE_CHECKING:
@@ -51,13 +51,7 @@ def machine_facts(cpu: Cpu) -> dict[str, Any]:
 
 def package_versions(packages: Sequence[str] = PACKAGES) -> dict[str, str | None]:
     """Return the installed versions, without importing anything; None for a package that is missing."""
-    versions: dict[str, str | None] = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
-    return versions
+    return {"python": platform.python_version(), **installed_versions(*packages)}
 
 
 def project_commit() -> str | None:

@@ -31,10 +31,6 @@ from use_cases.gate.kernel import kernel_ms
 from use_cases.load.connection import LoadTestError
 from use_cases.load.inputs import NewImages
 
-# Not as somebody has set up a server on this machine: what guards that one would refuse the gate, too.
-_AS_SHIPPED = MappingProxyType(
-    {ENV_FILE: os.devnull, "SIGLIP_API_KEYS": "", "SIGLIP_AUTH": "", "SIGLIP_REQUESTS_PER_MINUTE": "0"}
-)
 # Heavy packages that only the engines that need them may import.
 _HEAVY = ("torch", "torchvision", "transformers", "bitsandbytes", "accelerate", "open_clip")
 MODEL = "siglit-mini"  # that is asked on each engine
@@ -117,6 +113,7 @@ def measure_stages(
         watch.repeat("import the app", _import_app, _IMPORTS)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as server_stack:
         settings = {
+            ENV_FILE: os.devnull,
             "SIGLIP_MODELS": ",".join(bundled_models()),
             "SIGLIP_CACHE_DIR": str(cache_dir),
             "SIGLIP_DEMO_GALLERY": "false",
@@ -124,7 +121,7 @@ def measure_stages(
             "SIGLIP_TEXT_CACHE": str(Path(folder) / "texts"),
         }
         with watch.stage("start until ready"):
-            server = server_stack.enter_context(server_process({**_AS_SHIPPED, **settings}, script))
+            server = server_stack.enter_context(server_process(settings, script, inherits=False))
             _wait_until_ready(server)
         if "rest" in parts:
             _measure_rest(watch, server)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from use_cases.load.connection import LoadTestError
 
 _APP = Path(__file__).parent.parent.parent / "app.py"
+_SETTINGS = "SIGLIP_"  # how the names of the settings begin
 _START_S, _STOP_S = 120, 60
 
 
@@ -47,17 +48,23 @@ def own_server(model: str, engine: str | None, *, gated: bool = True) -> Iterato
 
 
 @contextmanager
-def server_process(settings: Mapping[str, str], script: Path | None = None) -> Iterator[OwnServer]:
+def server_process(
+    settings: Mapping[str, str], script: Path | None = None, *, inherits: bool = True
+) -> Iterator[OwnServer]:
     """Run a fresh server during the block, from when it listens; it may still be loading.
 
     Args:
         settings: environment variables beside those of this process.
         script: that starts it; the project's own when None.
+        inherits: whether this process's other settings are the server's, too.
 
     Raises:
         LoadTestError: when it does not start, or does not stop.
     """
-    environment = os.environ | settings
+    inherited = dict(os.environ)
+    if not inherits:
+        inherited = {name: value for name, value in inherited.items() if not name.startswith(_SETTINGS)}
+    environment = {**inherited, **settings}
     command = [sys.executable, str(script or _APP), "--host", "127.0.0.1", "--port", "0"]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log.txt"  # a pipe that nobody reads would fill up

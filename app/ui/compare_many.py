@@ -65,8 +65,8 @@ def build(services: Services) -> Linked:
         lambda: (None, list(EXAMPLE), ""), None, [form.files, form.pictures, form.texts], **_PRIVATE
     )
     answered = [
-        run.click(handlers.on_run, form.components, outputs, **_PRIVATE),
-        chosen.then(handlers.on_run, form.components, outputs, **_PRIVATE),
+        event(handlers.on_run, form.components, outputs, trigger_mode="multiple", **_PRIVATE)
+        for event in (run.click, chosen.then)
     ]
     for event in answered:
         event.success(None, js=_SHOW, api_visibility="private")

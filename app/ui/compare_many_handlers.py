@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import gradio as gr
@@ -13,7 +14,8 @@ from app.ui.compare_many_cards import render_comparison
 from app.ui.compare_many_files import dropped_images, gallery_images, offer_downloads
 from app.ui.compare_plots import heatmaps
 from app.ui.engine_choice import BEST
-from app.ui.errors import shows_errors
+from app.ui.errors import streams_errors
+from app.ui.newest import newest_wins
 from app.ui.uploads import as_names, as_text
 from engines.errors import InvalidInputError
 from engines.factory import ENGINES
@@ -33,11 +35,12 @@ class ManyHandlers:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    @shows_errors
+    @streams_errors
+    @newest_wins
     async def on_run(
         self, files: Any, pictures: Any, texts: Any, in_order: Any, models: Any, engines: Any
-    ) -> tuple[Any, ...]:
-        """Return the charts, the tables, and files to download."""
+    ) -> AsyncGenerator[tuple[Any, ...], None]:
+        """Yield the charts, the tables, and files to download."""
         with self._services.metrics.request("page", "compare_many"):
             dropped, strays = await asyncio.to_thread(dropped_images, files)
             images = [*dropped, *gallery_images(as_names("pictures", pictures))]
@@ -53,7 +56,7 @@ class ManyHandlers:
         pairs += [("model", each) for each in as_names("models", models)]
         pairs += [("engine", each) for each in as_names("engines", engines)]
         link = render_link(make_link(VIEW, pairs), uploaded=bool(dropped))
-        return await asyncio.to_thread(_drawn, comparison, strays, link)
+        yield await asyncio.to_thread(_drawn, comparison, strays, link)
 
     def on_link(self, request: gr.Request) -> tuple[Any, ...]:
         """Return the tabs and the form's values that a link wants, or leave all as it is."""
@@ -82,8 +85,8 @@ class ManyHandlers:
 
 
 def _lines(text: str) -> list[str]:
-    """Return one text a line, without blank ones and repetitions."""
-    return list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+    """Return one text a line, without blank ones."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _drawn(comparison: ManyComparison, strays: list[str], link: str) -> tuple[Any, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,12 +76,21 @@ class CompareQuestion:
 
         An uploaded image is not part of it.
         """
-        pairs = [("image", self.picture), ("labels", "\n".join(self.label_list))]
+        pairs = [("image", self.picture), ("labels", _as_typed(self.label_list))]
         pairs += [("model", model) for model in self.models]
         pairs += [("engine", engine) for engine in self.engines]
         pairs += [("sigmoid", self.sigmoid_templates), ("softmax", self.softmax_templates)]
         pairs += [("distractor", self.distractor)]
         return make_link(VIEW, pairs)
+
+
+def _as_typed(labels: Sequence[str]) -> str:
+    """Return text that `parse_labels` makes these labels of; on a single line a comma has to be quoted."""
+    if len(labels) != 1:
+        return "\n".join(labels)
+    line = io.StringIO()
+    csv.writer(line).writerow(labels)
+    return line.getvalue().strip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from app.ui.latency_cards import render_loads, render_sentence, render_shares, r
 from app.ui.latency_plots import latency_figures, trade_figure
 from app.ui.sent_values import as_number
 from app.ui.uploads import as_text
-from engines.errors import InvalidInputError
+from engines.errors import EngineError, InvalidInputError
 from engines.loading import EngineKey
 from use_cases.images import read_image
 from use_cases.load.inputs import NewImages
@@ -132,12 +132,16 @@ class LatencyHandlers:
                 gr.skip(),
                 gr.skip(),
             )
-            load = await self._load(as_text("model", model), int(number), float(lasts_s))
-            self._loads.appendleft((settings, load))
+            try:
+                asked, load = await self._load(as_text("model", model), int(number), float(lasts_s))
+            except EngineError as error:  # else the page would wait for ever
+                yield render_sentence(str(error)), gr.skip(), gr.skip()
+                raise
+            self._loads.appendleft((f"{title_of(asked)}, {settings}", load))
         said = "Done." if load.answered else "Nothing was answered in that time."
         yield render_sentence(said), render_loads(self._loads), trade_figure(self._loads)
 
-    async def _load(self, model: str, clients: int, seconds: float) -> InsideLoad:
+    async def _load(self, model: str, clients: int, seconds: float) -> tuple[EngineKey, InsideLoad]:
         pooled = await self._services.engine(model)
         if self._images is None:
             self._images = await asyncio.to_thread(NewImages, _SEED)
@@ -150,7 +154,8 @@ class LatencyHandlers:
                 await classify(pooled, [image], _LABELS)
 
         with pooled.engine.keeping():
-            return await make_load(ask, clients, seconds)
+            load = await make_load(ask, clients, seconds)
+        return EngineKey(pooled.engine.spec.name, pooled.engine.engine.name), load
 
     async def _view(self, window: Any, stage: str, engine: Any) -> tuple[View, EngineKey | None]:
         seconds = as_number("window", window)

@@ -24,7 +24,7 @@ from app.ui.sent_values import as_number
 from app.ui.ticking import ticking
 from app.ui.uploads import as_names, as_text
 from engines.calibration import held_out_set
-from engines.errors import InvalidInputError
+from engines.errors import EngineError, InvalidInputError
 from engines.factory import ENGINES
 from engines.profiling.blocks import TOWERS
 from engines.profiling.profilers import has_profiler
@@ -68,22 +68,31 @@ class ProfileHandlers:
             start_s = time.monotonic()
             with tempfile.TemporaryDirectory() as folder:
                 plan = replace(plan, trace=Path(folder) / "trace.json")
-                jobs: list[dict[str, Any]] = []
-                async with aclosing(ticking(self._profiles(plan, jobs))) as steps:
-                    async for profile in steps:
-                        elapsed_s = time.monotonic() - start_s
-                        if profile is not None:
-                            files = await asyncio.to_thread(_save_files, plan, profile)
-                            said = f"Profiled {', '.join(plan.engines)} in {elapsed_s:.0f} s."
-                            shown = profile_figures(profile), render_profile(profile)
-                            yield render_sentence(said), *shown, gr.update(value=files, visible=True)
-                        elif elapsed_s > self._max_run_s:
-                            raise InvalidInputError(
-                                f"Ended after {elapsed_s:.0f} s, longer than a profile may take; choose fewer"
-                                " engines."
-                            )
-                        else:
-                            yield _said(_progress(plan, jobs, elapsed_s))
+                try:
+                    async with aclosing(self._steps(plan, start_s)) as steps:
+                        async for shown in steps:
+                            yield shown
+                except EngineError as error:  # else the page would wait for ever
+                    yield _said(str(error))
+                    raise
+
+    async def _steps(self, plan: ProfilePlan, start_s: float) -> AsyncGenerator[tuple[Any, ...], None]:
+        jobs: list[dict[str, Any]] = []
+        async with aclosing(ticking(self._profiles(plan, jobs))) as profiles:
+            async for profile in profiles:
+                elapsed_s = time.monotonic() - start_s
+                if profile is not None:
+                    files = await asyncio.to_thread(_save_files, plan, profile)
+                    said = f"Profiled {', '.join(plan.engines)} in {elapsed_s:.0f} s."
+                    shown = profile_figures(profile), render_profile(profile)
+                    yield render_sentence(said), *shown, gr.update(value=files, visible=True)
+                elif elapsed_s > self._max_run_s:
+                    raise InvalidInputError(
+                        f"Ended after {elapsed_s:.0f} s, longer than a profile may take; choose fewer"
+                        " engines."
+                    )
+                else:
+                    yield _said(_progress(plan, jobs, elapsed_s))
 
     def on_stop(self) -> str:
         """Say that a profile was stopped."""

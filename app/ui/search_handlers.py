@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -16,7 +17,6 @@ from app.ui.newest import newest_wins
 from app.ui.search_cards import EMPTY_STATE, Answer, render_answers
 from app.ui.search_progress import page_sentence
 from app.ui.search_question import IMAGES, SearchQuestion, event_text
-from app.ui.sent_values import as_number
 from app.ui.uploads import as_names, as_text
 from app.ui.waiting import until_answered
 from engines.errors import InvalidInputError
@@ -32,11 +32,19 @@ from use_cases.retrieval.search import SearchAnswer, search_images
 from use_cases.retrieval.text_search import TextAnswer, search_texts
 from use_cases.zero_shot import min_image_side
 
-# What a search shows: the results, its offset, and the row, back and forward of the pages.
+# What a search shows: the results, what they are a page of, and the row, back and forward of the pages.
 Shown = tuple[Any, Any, Any, Any, Any]
 _SAME_PAGES = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
-_NO_PAGES = (0, gr.update(visible=False), gr.skip(), gr.skip())
+_NO_PAGES = (None, gr.update(visible=False), gr.skip(), gr.skip())
 _STOCKING = "The gallery is being filled; its images are found as soon as they are in it."
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """A page of results that is shown."""
+
+    question: SearchQuestion
+    offset: int
 
 
 class SearchHandlers:
@@ -52,18 +60,18 @@ class SearchHandlers:
             yield shown
 
     @streams_errors
-    async def on_next(self, offset: Any, *values: Any) -> AsyncGenerator[Shown, None]:
-        """Yield the page after the one that begins at an offset."""
-        question = SearchQuestion.of(values)
-        async for shown in self._run(question, _offset(offset) + question.page_size):
-            yield shown
+    async def on_next(self, page: SearchPage | None) -> AsyncGenerator[Shown, None]:
+        """Yield the page after one that is shown, whatever has been changed in the form since."""
+        if page is not None:
+            async for shown in self._run(page.question, page.offset + page.question.page_size):
+                yield shown
 
     @streams_errors
-    async def on_previous(self, offset: Any, *values: Any) -> AsyncGenerator[Shown, None]:
-        """Yield the page before the one that begins at an offset."""
-        question = SearchQuestion.of(values)
-        async for shown in self._run(question, max(_offset(offset) - question.page_size, 0)):
-            yield shown
+    async def on_previous(self, page: SearchPage | None) -> AsyncGenerator[Shown, None]:
+        """Yield the page before one that is shown."""
+        if page is not None:
+            async for shown in self._run(page.question, max(page.offset - page.question.page_size, 0)):
+                yield shown
 
     @streams_errors
     async def on_change(self, *values: Any) -> AsyncGenerator[Shown, None]:
@@ -172,15 +180,11 @@ class SearchHandlers:
         more = any(each.has_more for each in pages) and offset + 2 * question.page_size <= MAX_RESULTS
         return (
             render_answers(answers, liked),
-            offset,
+            SearchPage(question, offset),
             gr.update(visible=bool(offset) or more),
             gr.update(interactive=offset > 0),
             gr.update(interactive=more),
         )
-
-
-def _offset(value: Any) -> int:
-    return int(as_number("offset", value))
 
 
 def _liked(table: ImageTable, question: SearchQuestion) -> ImageRecord | None:

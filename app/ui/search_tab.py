@@ -16,7 +16,7 @@ from app.ui.search_gallery_handlers import GalleryHandlers
 from app.ui.search_gallery_panel import GalleryPanel, build_gallery_panel
 from app.ui.search_handlers import SearchHandlers
 from app.ui.search_map import MapHandlers, MapPart, build_map
-from app.ui.search_question import TEXTS
+from app.ui.search_question import IMAGES, TEXTS
 from app.ui.uploads import EVENT_OPTIONS
 
 CSS = search_cards.CSS + search_map.CSS + search_progress.CSS + search_gallery_panel.CSS
@@ -35,14 +35,14 @@ class _Results:
     """The right side: what was found."""
 
     html: gr.HTML
-    offset: gr.State
+    page: gr.State
     pages: gr.Row
     previous: gr.Button
     following: gr.Button
 
     @property
     def outputs(self) -> list[Any]:
-        return [self.html, self.offset, self.pages, self.previous, self.following]
+        return [self.html, self.page, self.pages, self.previous, self.following]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def _build_right() -> tuple[_Watch, _Results]:
     with gr.Row(visible=False) as pages:
         previous = gr.Button("← Previous", size="sm", min_width=80)
         following = gr.Button("Next →", size="sm", min_width=80)
-    return _Watch(status, timer, cancel), _Results(html, gr.State(0), pages, previous, following)
+    return _Watch(status, timer, cancel), _Results(html, gr.State(None), pages, previous, following)
 
 
 def _wire_search(
@@ -98,9 +98,9 @@ def _wire_search(
     """Let every way to ask end in an answer, which is scrolled to."""
     question, shown = form.components, results.outputs
     examined = controls.examples.click(
-        lambda sample: (sample[0], None, ""),
+        lambda sample: (IMAGES, sample[0], None, ""),
         controls.examples,
-        [form.text, form.image, form.like],
+        [form.mode, form.text, form.image, form.like],
         api_visibility="private",
     )
     query = [form.mode, form.text, form.negative, form.image, form.like]
@@ -115,8 +115,8 @@ def _wire_search(
         examined.then(handlers.on_search, question, shown, **_AGAIN),
         picked.success(handlers.on_search, question, shown, **_AGAIN),
         uploaded.then(handlers.on_search, question, shown, **_AGAIN),
-        results.previous.click(handlers.on_previous, [results.offset, *question], shown, **_AGAIN),
-        results.following.click(handlers.on_next, [results.offset, *question], shown, **_AGAIN),
+        results.previous.click(handlers.on_previous, results.page, shown, **_AGAIN),
+        results.following.click(handlers.on_next, results.page, shown, **_AGAIN),
     ]
     for event in answered:
         event.success(None, js=_SHOW.format("search-results"), api_visibility="private")

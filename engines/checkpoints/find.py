@@ -45,7 +45,10 @@ def find_checkpoint(name: str, *, allow_download: bool = False, allow_pickled: b
     model = pair or parse_hub_name(name)
     cached = find_cached(model) if model else None
     libraries = ("open_clip",) if pair else ("transformers", "open_clip")
-    if cached and (not allow_download or any(_is_usable(cached, each, allow_pickled) for each in libraries)):
+    if cached and (
+        not allow_download
+        or any(is_whole(cached, each) and _is_readable(cached, each, allow_pickled) for each in libraries)
+    ):
         return cached
     if model is None or not allow_download:
         raise UnknownModelError(
@@ -53,14 +56,14 @@ def find_checkpoint(name: str, *, allow_download: bool = False, allow_pickled: b
         )
     try:
         return download(model, open_clip=pair is not None)
-    except BackendUnavailableError:
+    except (BackendUnavailableError, UnknownModelError):
         if cached and any(is_whole(cached, library) for library in libraries):
             return cached  # what is wrong with it says more
         raise
 
 
-def _is_usable(folder: Path, library: str, allow_pickled: bool) -> bool:
-    return is_whole(folder, library) and (allow_pickled or bool(safetensors_files(folder, library)))
+def _is_readable(folder: Path, library: str, allow_pickled: bool) -> bool:
+    return allow_pickled or bool(safetensors_files(folder, library))
 
 
 def open_clip_hub_model(name: str) -> HubModel | None:
@@ -86,13 +89,16 @@ def read_checkpoint_spec(folder: Path, name: str, *, allow_pickled: bool = False
     """Read the facts of a checkpoint folder from its own files.
 
     A folder may hold a model for transformers and for open_clip; then it is transformers', unless
-    the name is open_clip's.
+    the name is open_clip's, or transformers has a pickle alone that is not allowed.
 
     Raises:
         InvalidInputError: when the folder is not a checkpoint, saying what is missing or wrong.
     """
+    refused = not _is_readable(folder, "transformers", allow_pickled)
     if (folder / OPEN_CLIP_CONFIG).exists() and (
-        not has_weights(folder, "transformers") or open_clip_hub_model(name) is not None
+        not has_weights(folder, "transformers")
+        or open_clip_hub_model(name) is not None
+        or (refused and safetensors_files(folder, "open_clip"))
     ):
         return read_open_clip_spec(folder, name, allow_pickled)
     return read_transformers_spec(folder, name, allow_pickled)
@@ -125,9 +131,13 @@ def _files_of(spec: ModelSpec) -> list[Path]:
     library = "open_clip" if spec.family == "open_clip" else "transformers"
     pickles = spec.folder.glob(PICKLES[library])
     weights = pickles if spec.pickled_weights else safetensors_files(spec.folder, library)
-    small = {path for path in spec.folder.glob("[!.]*.json") if path.is_file()}
-    tokenizer = {spec.folder / name for name in TOKENIZER_FILES if (spec.folder / name).is_file()}
-    return sorted({*weights, *small, *tokenizer})
+    small = [path for path in spec.folder.iterdir() if path.is_file() and is_small_file(path.name)]
+    return sorted({*weights, *small})
+
+
+def is_small_file(name: str) -> bool:
+    """Tell whether a model may be read from a file of that name besides its weights."""
+    return name in TOKENIZER_FILES or (name.endswith(".json") and not name.startswith("."))
 
 
 def _digest_of_ends(path: Path) -> str:

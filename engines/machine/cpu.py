@@ -98,16 +98,19 @@ def read_cpu() -> Cpu:
     )
 
 
-def limited_threads(cpu: Cpu, machine_cores: int | None) -> int:
+def limited_threads(cpu: Cpu, logical_cores: int | None, physical_cores: int | None) -> int:
     """Return how many threads a limit on this process leaves; 0 without a limit.
 
-    Runtimes count the machine's cores, know best how many threads these bear, and know of no limit.
+    Runtimes start a thread for each physical core of the machine, and know of no limit.
 
     Args:
         cpu: with the cores that this process may use.
-        machine_cores: as the system tells all; None when it does not.
+        logical_cores: of the machine; None when the system does not tell.
+        physical_cores: likewise.
     """
-    return cpu.num_threads if machine_cores is not None and cpu.cores < machine_cores else 0
+    if logical_cores is None or cpu.cores >= logical_cores:
+        return 0
+    return min(cpu.num_threads, physical_cores or cpu.num_threads)
 
 
 def allowed_cores(environment: Mapping[str, str], affinity: int, quota: float | None) -> float:

@@ -89,3 +89,9 @@ async def search(services, **changes):
     """Search as the page does; return the page of results, and all that was shown."""
     shown = await last(SearchHandlers(services).on_search(*values(**changes)))
     return Page(shown[0]), shown
+
+
+async def collect(stream, steps):
+    """Append what is shown to a list, which has it even if the stream fails."""
+    async for step in stream:
+        steps.append(step)

@@ -52,7 +52,8 @@ async def test_many_images_are_linked_by_their_names(services):
         ["shapes"],
         ["onnx-fp32", ""],
     )
-    link = link_in((await handlers.on_run(*asked))[1])
+    (shown,) = [each async for each in handlers.on_run(*asked)]
+    link = link_in(shown[1])
     tabs, views, *form = opened(handlers, link)
     assert (tabs.selected, views.selected) == ("compare", "compare-many")
     assert tuple(form) == asked[1:]

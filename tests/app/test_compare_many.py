@@ -67,9 +67,11 @@ def drop(tmp_path, monkeypatch):
 
 async def run(services, files=None, pictures=(), texts="", in_order=True, models=MODELS, engines=("",)):
     """Compare as the page does; return the charts, the page and all that was returned."""
-    shown = await ManyHandlers(services).on_run(
-        files, list(pictures), texts, in_order, list(models), list(engines)
-    )
+    handlers = ManyHandlers(services)
+    (shown,) = [
+        each
+        async for each in handlers.on_run(files, list(pictures), texts, in_order, list(models), list(engines))
+    ]
     return shown[0], Page(shown[1]), shown
 
 
@@ -128,7 +130,7 @@ def test_the_examples_are_pictures_of_the_gallery_with_captions():
 
 async def test_each_model_has_a_heatmap_and_the_best_texts_are_marked(services, drop):
     plots, page, _ = await run(
-        services, drop(red__png=None, green__png=None), texts="red\n\ngreen\nred", engines=("",)
+        services, drop(red__png=None, green__png=None), texts="red\n\ngreen\n", engines=("",)
     )
     assert [figure["title"] for figure in plots["figures"]] == [
         "colours on fake", "shapes on fake", "Calibration",

@@ -183,6 +183,16 @@ def test_a_link_restores_the_inputs():
     assert linked.distractor == "x"
 
 
+@pytest.mark.parametrize(
+    "typed", ['"a cat, sitting"', "a cat", 'a "cat"', "a cat,\na dog", '"a ""cat"", sitting"']
+)
+def test_a_link_restores_labels_with_commas_and_quotes(typed):
+    question = CompareQuestion.of(values(None, typed, picture="cat.jpg"))
+    query = urllib.parse.parse_qs(question.link().removeprefix("?"), keep_blank_values=True)
+    restored = CompareQuestion.of(values(None, LinkedInputs.of(query, MODELS).labels, picture="cat.jpg"))
+    assert restored.label_list == question.label_list
+
+
 def test_a_link_names_no_upload_and_nothing_that_does_not_exist():
     question = CompareQuestion.of(values({"path": "/tmp/private.jpg"}))
     assert "private" not in question.link()

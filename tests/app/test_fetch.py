@@ -8,10 +8,12 @@ import socket
 import httpx
 import pytest
 
+from app.api.items import ItemReader
 from app.remote import public_addresses
 from app.remote.fetch import ByteBudget, fetch_image
 from app.remote.pinned_transport import PinnedTransport
 from engines.errors import InvalidInputError
+from engines.worker.cache import EmbeddingCache
 
 pytestmark = pytest.mark.anyio
 
@@ -239,6 +241,23 @@ async def test_what_several_urls_bring_is_counted_together(web):
     budget = ByteBudget(1000)
     assert len(await fetch(web.url(), budget=budget)) == 600
     assert "larger than 1000 bytes together" in await refusal(web.url(), budget=budget)
+
+
+async def test_the_urls_of_one_request_share_a_budget(web, red_png):
+    picture = red_png.read_bytes()
+    web.pages["/"] = answer(picture, Content_Length=len(picture))
+    reader = ItemReader(
+        max_images=9,
+        max_texts=9,
+        allow_urls=True,
+        max_fetched_bytes=2 * len(picture),
+        min_side=1,
+        cache=EmbeddingCache(),
+    )
+    for _ in range(2):  # each request has its own
+        *read, refused = sorted(await reader.read_images([web.url()] * 3, "images"), key=str)
+        assert len(read) == 2
+        assert "of one request are larger than" in str(refused)
 
 
 async def test_a_length_that_is_too_large_is_refused_before_the_body(web):

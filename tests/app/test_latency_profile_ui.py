@@ -12,7 +12,7 @@ from app.ui import ticking
 from app.ui.latency_profile_handlers import PROFILED, ProfileHandlers
 from engines.errors import BackendUnavailableError
 from engines.models import get_bundled_model
-from tests.app.search_page import Page, page_request
+from tests.app.search_page import Page, collect, page_request
 from tests.fakes import FakePool
 from tests.use_cases.profiling.answers import FakeWorker
 
@@ -147,3 +147,14 @@ def test_every_engine_with_a_profiler_is_offered():
     assert "onnx-int4" in PROFILED
     assert "bnb-int8" in PROFILED
     assert "openvino" not in PROFILED
+
+
+async def test_a_profile_that_fails_does_not_seem_to_go_on(services):
+    async def fail(job, cache_dir):
+        raise BackendUnavailableError("The package bitsandbytes is missing.")
+
+    steps, request = [], await page_request()
+    stream = ProfileHandlers(services, fail).on_profile(MODEL, ["torch-fp32"], "image", 1, request)
+    with pytest.raises(gr.Error, match="bitsandbytes is missing"):
+        await collect(stream, steps)
+    assert "bitsandbytes is missing" in steps[-1][0]

@@ -10,7 +10,7 @@ import pytest
 
 from app.services import Services
 from app.ui.latency_handlers import ALL, LatencyHandlers
-from tests.app.search_page import MODELS, LoadedPool, Page, page_request
+from tests.app.search_page import MODELS, LoadedPool, Page, collect, page_request
 from tests.fakes import fake_spec
 from use_cases.telemetry.views import WHOLE
 from use_cases.zero_shot import classify_image
@@ -130,7 +130,7 @@ async def test_load_from_inside_is_measured_and_labelled_as_such(services):
     steps = [step async for step in handlers.on_load("colours", 2, 1, request)]
     assert "2 clients ask from inside" in steps[0][0]
     loads = Page(steps[1][1]).text
-    assert "16 items in a call, 2 ms wait 2" in loads
+    assert "colours on fake, 16 items in a call, 2 ms wait 2" in loads
     (figure,) = steps[1][2]["figures"]
     assert figure["traces"][0]["x"][0] > 1
     services.telemetry.count()
@@ -138,6 +138,15 @@ async def test_load_from_inside_is_measured_and_labelled_as_such(services):
     for clients, seconds in ((0, 1), (65, 1), (1, 61), ("x", 1)):
         with pytest.raises(gr.Error):
             [step async for step in handlers.on_load("colours", clients, seconds, request)]
+
+
+async def test_a_load_that_cannot_be_made_does_not_seem_to_go_on(services):
+    steps = []
+    with pytest.raises(gr.Error, match="nothing"):
+        await collect(LatencyHandlers(services).on_load("nothing", 1, 1, await page_request()), steps)
+    assert "ask from inside" in steps[0][0]
+    assert "nothing" in steps[-1][0]
+    assert not services.measuring.locked()
 
 
 @pytest.mark.parametrize(("may_measure", "guarded"), [(False, True), (True, False)])

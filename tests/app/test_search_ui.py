@@ -76,22 +76,25 @@ async def test_a_gallery_that_is_being_filled_says_so(services, tmp_path):
 
 async def test_pages_lead_to_the_next_results_and_back(services, mine):
     handlers = SearchHandlers(services)
-    _, (_, offset, row, back, forward) = await search(services, text="red", top_k=2)
-    assert (offset, row["visible"], back["interactive"], forward["interactive"]) == (0, True, False, True)
-    shown = await last(handlers.on_next(offset, *values(text="red", top_k=2)))
+    _, (_, page, row, back, forward) = await search(services, text="red", top_k=2)
+    found = (page.offset, row["visible"], back["interactive"], forward["interactive"])
+    assert found == (0, True, False, True)
+    shown = await last(handlers.on_next(page))
     assert "Rank 3" in Page(shown[0]).buttons[0]["aria-label"]
-    assert [shown[1], shown[3]["interactive"], shown[4]["interactive"]] == [2, True, False]
-    shown = await last(handlers.on_previous(2, *values(text="red", top_k=2)))
+    assert [shown[1].offset, shown[3]["interactive"], shown[4]["interactive"]] == [2, True, False]
+    assert shown[1].question == page.question  # whatever the form says by now
+    shown = await last(handlers.on_previous(shown[1]))
     assert "Rank 1" in Page(shown[0]).buttons[0]["aria-label"]
+    assert [each async for each in handlers.on_next(None)] == []  # nothing was searched for yet
 
 
 async def test_pages_end_where_the_minimum_score_does(services, mine):
     asked = {"text": "red blue", "top_k": 1, "min_score": 0.5}  # reached by red and blue, not by green
-    _, (_, _, row, _, forward) = await search(services, **asked)
+    _, (_, first, row, _, forward) = await search(services, **asked)
     assert (row["visible"], forward["interactive"]) == (True, True)
-    shown = await last(SearchHandlers(services).on_next(0, *values(**asked)))
+    shown = await last(SearchHandlers(services).on_next(first))
     assert len(Page(shown[0]).buttons) == 2  # of each model one
-    assert (shown[1], shown[4]["interactive"]) == (1, False)
+    assert (shown[1].offset, shown[4]["interactive"]) == (1, False)
 
 
 async def test_a_gallery_of_another_state_of_the_models_says_what_to_do(changed_services, mine):

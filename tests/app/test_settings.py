@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.main import main
-from app.settings import ENV_FILE, Settings
+from app.settings import ENV_FILE, LISTS, Settings
 from tests.app.processes import PROJECT
 
 
@@ -102,13 +102,23 @@ def test_measuring_has_a_switch_of_its_own():
     assert not Settings(_env_file=None, allow_measuring=False).may_measure
 
 
-@pytest.mark.parametrize(
-    "name", ["engine", "auth", "text_cache", "index_dir", "allow_indexing", "allow_measuring"]
-)
+@pytest.mark.parametrize("name", [name for name in Settings.model_fields if name not in LISTS])
 def test_an_empty_variable_is_an_unset_one(monkeypatch, name):
+    unset = getattr(Settings(), name)
     monkeypatch.setenv(f"SIGLIP_{name.upper()}", "")
-    assert getattr(Settings(), name) is None
-    assert Settings().user_and_password is None
+    assert getattr(Settings(), name) == unset
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_an_empty_list_is_one(monkeypatch, name):
+    monkeypatch.setenv(f"SIGLIP_{name.upper()}", "")
+    assert getattr(Settings(), name) == ()
+
+
+def test_an_env_file_that_is_not_there_is_refused(monkeypatch, capsys):
+    monkeypatch.setenv(ENV_FILE, "/etc/siglp.env")
+    assert main([]) == 2
+    assert capsys.readouterr().err == "error: SIGLIP_ENV_FILE names '/etc/siglp.env', which is not there\n"
 
 
 def test_another_env_file_can_be_named(tmp_path):

@@ -186,7 +186,16 @@ def test_no_limit_is_none_in_both_versions_and_without_control_groups(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("cores", "machine", "threads"), [(2, 32, 2), (2.5, 4, 2), (0.5, 4, 1), (4, 4, 0), (4, None, 0)]
+    ("cores", "logical", "physical", "threads"),
+    [
+        (2, 32, 32, 2),
+        (2.5, 4, 4, 2),
+        (0.5, 4, 4, 1),
+        (12, 16, 8, 8),
+        (12, 16, None, 12),
+        (16, 16, 8, 0),
+        (4, None, None, 0),
+    ],
 )
-def test_runtimes_are_told_of_a_limit_alone(cores, machine, threads):
-    assert limited_threads(replace(read_cpu(), cores=cores), machine) == threads
+def test_runtimes_are_told_of_a_limit_alone(cores, logical, physical, threads):
+    assert limited_threads(replace(read_cpu(), cores=cores), logical, physical) == threads

@@ -17,7 +17,7 @@ def engine(monkeypatch):
     engine = FakeEngine()
     engine.twin = FakeEngine()
     for module in (policies, tight_loop):
-        monkeypatch.setattr(module, "resolve_model", lambda _: fake_spec())
+        monkeypatch.setattr(module, "job_model", lambda _: fake_spec())
         monkeypatch.setattr(
             module, "load_subject", lambda *_: EngineSubject(engine, FakePreprocessor(engine.spec))
         )

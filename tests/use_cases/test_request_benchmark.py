@@ -122,7 +122,7 @@ def test_no_two_clients_images_are_embedded_as_one(monkeypatch):
     engine = FakeEngine()
     subject = EngineSubject(engine, FakePreprocessor(engine.spec))
     monkeypatch.setattr(request_tasks, "BatchedEngine", batched_engine)
-    monkeypatch.setattr(request_tasks, "resolve_model", lambda _: engine.spec)
+    monkeypatch.setattr(request_tasks, "job_model", lambda _: engine.spec)
     monkeypatch.setattr(request_tasks, "load_subject", lambda *_: subject)
     job = {"model": "colours", "engine": "fake", "threads": 1, "seed": 1, "effort": QUICK | {"min_iters": 5}}
     found = request_tasks.run_clients(job)

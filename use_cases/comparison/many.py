@@ -35,7 +35,7 @@ class ManyQuestion:
     images: tuple[NamedImage, ...]
     texts: tuple[str, ...] = ()  # none: the images' captions
     columns: tuple[tuple[str, str], ...]  # model, and engine or "" for the server's choice
-    in_order: bool = True  # text i describes image i, where there are as many of both
+    in_order: bool = True  # text i describes image i, where there are as many of both; some may be the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,14 +125,15 @@ async def _compare(
     """Ask engines that are kept; to the failures are added those that fail."""
     sources, unreadable = await _read(question.images, opened)
     images = tuple(image for place, image in enumerate(question.images) if place in sources)
-    texts = question.texts or tuple(dict.fromkeys(image.caption for image in images if image.caption))
+    typed = question.texts or tuple(image.caption for image in images if image.caption)
+    texts = tuple(dict.fromkeys(typed))
     if not texts:
         raise InvalidInputError(
             "There are no texts; type some, one a line, or add text files with captions, such as photo.txt"
             " for photo.jpg."
         )
-    in_order = is_in_order(question.images, texts, in_order=question.in_order)
-    truth = own_texts(question.images, texts, in_order=in_order)
+    in_order = is_in_order(question.images, typed, in_order=question.in_order)
+    truth = own_texts(question.images, texts, typed if in_order else None)
     if truth is not None:
         truth = truth[list(sources)]
         if not truth.any():  # the images that texts describe are those that cannot be read

@@ -20,18 +20,18 @@ class NamedImage:
     caption: str = ""  # none
 
 
-def own_texts(images: Sequence[NamedImage], texts: Sequence[str], *, in_order: bool) -> Truth | None:
+def own_texts(
+    images: Sequence[NamedImage], texts: Sequence[str], typed: Sequence[str] | None
+) -> Truth | None:
     """Return which texts describe which images, [n_images, n_texts]; None when nothing is known.
 
     Args:
         images: all of them, those that cannot be read as well.
-        texts: to compare with.
-        in_order: text i describes image i, see `is_in_order`; else an image's caption describes it.
+        texts: to compare with, each once.
+        typed: the text of each image, see `is_in_order`; None where an image's caption describes it.
     """
-    if in_order:
-        return np.eye(len(images), dtype=np.bool_)
-    captions = np.array([image.caption for image in images], object)
-    truth: Truth = (captions[:, None] == np.array(texts, object)[None, :]) & (captions != "")[:, None]
+    own = np.array([image.caption for image in images] if typed is None else typed, object)
+    truth: Truth = (own[:, None] == np.array(texts, object)[None, :]) & (own != "")[:, None]
     return truth if truth.any() else None
 
 
@@ -40,7 +40,7 @@ def is_in_order(images: Sequence[NamedImage], texts: Sequence[str], *, in_order:
 
     Args:
         images: all of them, those that cannot be read as well.
-        texts: to compare with.
+        texts: as they were typed, repetitions too.
         in_order: that is wanted.
     """
     captions = {image.caption for image in images}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engines.base import Embeddings
-from engines.checkpoints.find import portable_fingerprint
+from engines.checkpoints.find import is_small_file, portable_fingerprint
 from engines.models import ModelSpec
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def is_same_model(held: Mapping[str, object] | None, wanted: Mapping[str, Any]) 
         return False
     old, new = (dict(facts["state"]).get("files") for facts in (dict[str, Any](held), wanted))
     if old and new:
-        held = {**held, "state": {"files": {name: old.get(name) for name in new}}}
+        read = {name: facts for name, facts in old.items() if name in new or is_small_file(name)}
+        held = {**held, "state": {"files": read}}
     return held == wanted
 
 

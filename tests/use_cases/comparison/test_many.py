@@ -209,6 +209,15 @@ async def test_the_order_counts_unless_all_texts_are_captions(images, open_engin
     assert result.truth.tolist() == truth
 
 
+async def test_images_may_have_the_same_text(images, open_engine):
+    texts = ("a dog", "a dog", "a cat")
+    result = await compare_many(question(images[:3], texts), open_engine)
+    assert result.texts == ("a dog", "a cat")
+    assert result.truth.tolist() == [[True, False], [True, False], [False, True]]
+    result = await compare_many(question(images[:2], texts), open_engine)  # one text too many for an order
+    assert result.truth is None
+
+
 async def test_the_files_to_keep_hold_every_number_and_escape_what_people_typed(images, open_engine):
     texts = ("red | <b>", "=green", '"blue", red')
     result = await compare_many(question(images, texts), open_engine)

@@ -197,6 +197,8 @@ def test_an_index_may_have_noted_files_that_the_model_is_not_read_from():
     assert is_same_model(facts(weights=[1, "a"], config=[2, "b"], readme=[3, "c"]), wanted)
     assert not is_same_model(facts(weights=[1, "a"], config=[2, "x"], readme=[3, "c"]), wanted)
     assert not is_same_model(facts(weights=[1, "a"]), wanted)
+    gone = {"processor_config.json": [3, "c"]}
+    assert not is_same_model(facts(weights=[1, "a"], config=[2, "b"], **gone), wanted)
     assert not is_same_model(facts(weights=[1, "a"], config=[2, "b"]) | {"dim": 4}, wanted)
     assert not is_same_model(None, wanted)
 

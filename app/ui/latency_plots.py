@@ -105,7 +105,8 @@ def _over_time(view: View, stage: str) -> Figure:
 
 def _rates(view: View) -> Figure:
     ago_s = [each.ago_s for each in view.rates]
-    traces = [_line("answered", ago_s, [each.requests_per_s for each in view.rates], COLOURS[0])]
+    answered_per_s = [each.requests_per_s - each.failed_per_s for each in view.rates]
+    traces = [_line("answered", ago_s, answered_per_s, COLOURS[0])]
     if view.failed:
         traces.append(_line("failed", ago_s, [each.failed_per_s for each in view.rates], COLOURS[1]))
     note = f"{view.requests:,} requests in this window, {view.failed:,} failed, {view.cold:,} loaded a model."

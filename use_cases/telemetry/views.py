@@ -116,7 +116,7 @@ def take_view(telemetry: Telemetry, window_s: float, stage: str, engine: EngineK
         ],
         stages=sorted(stage_times(kept), key=lambda row: -row.total_ms),
         over_time=_over_time(slices, now_s, stage, engine),
-        rates=[_rates(each, now_s) for each in slices],
+        rates=[_rates(each, now_s) for each in _without_gaps(slices, now_s)],
         states=_states(samples, now_s, engine),
         batch_sizes=_batch_sizes(samples, engine),
         last=traces[-NUM_SLOWEST:][::-1],
@@ -153,6 +153,15 @@ def _over_time(
         for title, sketches in by_title.items():
             series.setdefault(title, []).append(Moment(ago_s, summarize(StageKey(stage), joined(sketches))))
     return series
+
+
+def _without_gaps(slices: Sequence[Slice], now_s: float) -> list[Slice]:
+    """Return the slices and, from the first one on, empty ones for the times in which nothing ended."""
+    if not slices:
+        return []
+    known = {round(each.start_s / SLICE_S): each for each in slices}
+    numbers = range(min(known), int(now_s // SLICE_S) + 1)
+    return [known.get(number) or Slice(number * SLICE_S) for number in numbers]
 
 
 def _rates(each: Slice, now_s: float) -> Rates:

@@ -96,6 +96,18 @@ def test_requests_are_counted_by_how_they_went(telemetry, clock):
     assert (window.requests, window.failed, window.cold, window.items, window.cached) == (3, 1, 1, 5, 3)
 
 
+def test_the_rate_is_zero_where_nothing_ended(telemetry, clock):
+    telemetry.keep(request(clock.now_s))
+    clock.now_s += 4 * SLICE_S
+    telemetry.keep(request(clock.now_s))
+    telemetry.keep(request(clock.now_s, outcome="overloaded"))
+    clock.now_s += 2 * SLICE_S
+    view = take_view(telemetry, 60.0, WHOLE, None)
+    assert [each.requests_per_s * SLICE_S for each in view.rates] == [1, 0, 0, 0, 2, 0, 0]
+    assert [each.failed_per_s * SLICE_S for each in view.rates] == [0, 0, 0, 0, 1, 0, 0]
+    assert [each.ago_s for each in view.rates] == sorted((each.ago_s for each in view.rates), reverse=True)
+
+
 def test_all_that_is_kept_is_bounded(telemetry, clock):
     for _ in range(2 * MAX_TRACES):
         telemetry.keep(request(clock.now_s))

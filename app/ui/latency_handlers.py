@@ -171,9 +171,12 @@ class LatencyHandlers:
 
     def _about(self, engine: EngineKey | None) -> str:
         """Return what is to be said of the engine that is looked at."""
-        if engine is None or engine in self._services.pool.running:
+        if engine is None:
             return ""
-        return f"{title_of(engine)} is not loaded now; what is shown is from before."
+        whole = "Whole requests and the throughput are those of all engines."
+        if engine in self._services.pool.running:
+            return whole
+        return f"{title_of(engine)} is not loaded now; what is shown is from before. {whole}"
 
     def _settings(self) -> str:
         limits = self._services.pool.worker.limits

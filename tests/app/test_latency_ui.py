@@ -84,6 +84,7 @@ async def test_one_engine_can_be_looked_at_also_when_it_is_unloaded(services, re
     services.pool.running.clear()
     shown = await look(services, engine="shapes on fake")
     assert "shapes on fake is not loaded now" in shown[3]
+    assert "the throughput are those of all engines" in shown[3]
     assert "infer shapes · fake" in Page(shown[2]).text
 
 

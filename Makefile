@@ -1,7 +1,6 @@
-# make demo: install and start the app. make test: install and run every check.
+# make demo: install and start the app; PORT=7861 and HOST=0.0.0.0 behind it choose another address, else the
+# settings do. make test: install and run every check.
 PYTHON ?= python3
-HOST ?= 127.0.0.1
-PORT ?= 7860
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 SOURCES := app engines use_cases tests app.py
@@ -11,7 +10,10 @@ TESTS := tests/engines/test_contract.py tests  # the longest file first, so that
 .DELETE_ON_ERROR:
 
 demo: setup
-	$(BIN)/python app.py --host $(HOST) --port $(PORT) $(ARGS)
+	$(BIN)/python app.py $(call chosen,HOST,--host) $(call chosen,PORT,--port) $(ARGS)
+
+# What is written behind make, not what the environment happens to hold: shells set HOST to the machine's name.
+chosen = $(if $(findstring command,$(origin $(1))),$(2) $($(1)))
 
 setup: .venv/exported
 	@$(BIN)/python -m compileall -q app engines use_cases

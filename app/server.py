@@ -110,7 +110,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise OSError(
-            f"cannot listen on {host}:{port} ({error.strerror}); choose another with --port"
+            f"cannot listen on {host}:{port} ({error.strerror}); choose another with --port or SIGLIP_PORT"
         ) from None
     return listener
 

@@ -196,7 +196,7 @@ class Settings(BaseSettings):
     @field_validator("cache_dir", "text_cache", "index_dir")
     @classmethod
     def _expand_user(cls, value: Path | None) -> Path | None:
-        return value.expanduser() if value else None
+        return Path(os.path.expanduser(value)) if value else None
 
     @field_validator("models", *LISTS, mode="before")
     @classmethod
@@ -275,7 +275,7 @@ class Settings(BaseSettings):
             root=self.index_dir or self.cache_dir / "indexes",
             builds_demo=self.demo_gallery,
             may_change=self._is_trusted if self.allow_indexing is None else self.allow_indexing,
-            folders=tuple(folder.expanduser().resolve() for folder in folders),
+            folders=tuple(Path(os.path.expanduser(folder)).resolve() for folder in folders),
             max_galleries=self.max_galleries,
             max_images=self.max_gallery_images,
         )

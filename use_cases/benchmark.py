@@ -7,6 +7,7 @@ none profits from another's warm memory. Results are medians of the processes' m
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,7 +19,7 @@ import numpy as np
 
 from engines.base import Embeddings
 from engines.checkpoints.random_weights import PREFIX, ensure_random_checkpoint
-from engines.errors import EngineError
+from engines.errors import EngineError, InvalidInputError
 from engines.factory import EngineOptions, resolve_model
 from use_cases.benchmark_subjects import PLAIN
 from use_cases.latency import Effort, Summary, summarize
@@ -96,13 +97,17 @@ def check_plan(plan: BenchmarkPlan) -> dict[str, str]:
 
     Raises:
         UnknownModelError: when a model is not on this machine.
-        InvalidInputError: when a folder is not a checkpoint.
+        InvalidInputError: when a folder is not a checkpoint, or two models have the same public name.
     """
     sources: dict[str, str] = {}
-    for name in plan.models:
-        source = model_source(name)
-        resolve_model(source, EngineOptions(allow_pickled_weights=plan.allow_pickled_weights))
-        sources[public_name(name)] = source
+    folders: dict[str, Path] = {}  # one folder may be written in several ways
+    for model in plan.models:
+        name, source = public_name(model), model_source(model)
+        spec = resolve_model(source, EngineOptions(allow_pickled_weights=plan.allow_pickled_weights))
+        folder = spec.folder.resolve()
+        if folders.setdefault(name, folder) != folder:
+            raise InvalidInputError(f"Two models are called {name!r}; rename the folder of one.")
+        sources[name] = source
     return sources
 
 
@@ -120,7 +125,7 @@ def model_source(model: str) -> str:
 
 def public_name(model: str) -> str:
     """Return a model's name for a record: a folder's last part, because its path is nobody's business."""
-    return Path(model).name if Path(model).is_dir() else model
+    return Path(os.path.abspath(model)).name if os.path.isdir(model) else model
 
 
 def run_benchmark(plan: BenchmarkPlan, samples: Samples, worker: Worker = run_worker) -> list[EngineResult]:

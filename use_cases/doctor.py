@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from types import MappingProxyType
 
 from engines.artifacts.listing import ArtifactFacts, list_artifacts
+from engines.bundled.towers import TOWERS
 from engines.defaults import default_engine
 from engines.errors import EngineError
 from engines.factory import ENGINES, EngineOptions, resolve_engine, resolve_model
 from engines.machine.cpu import Cpu, read_cpu
-from engines.models import bundled_models
+from engines.models import Family, bundled_models
 from engines.quality import Quality, read_quality
 from use_cases.results import PACKAGES, package_versions
 
@@ -25,6 +27,13 @@ ENGINE_PACKAGES: Mapping[str, Sequence[str]] = MappingProxyType(  # by backend
         "openvino": ("openvino", "onnx", "onnxscript", "torch", "transformers"),
     }
 )
+FAMILY_PACKAGES: Mapping[Family, Sequence[str]] = MappingProxyType(  # what every engine needs for such models
+    {
+        "bundled": ("efficientnet_lite_pytorch", *(tower.distribution for tower in TOWERS.values())),
+        "open_clip": ("open_clip_torch", "timm"),
+    }
+)
+_EXAMINED_PACKAGES = tuple(dict.fromkeys((*PACKAGES, "onnxscript", *chain(*FAMILY_PACKAGES.values()))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +79,8 @@ def diagnose(models: Sequence[str], options: EngineOptions, verify: bool = False
         options: where artifacts live, and which weights may be read.
         verify: also compare the artifacts' checksums.
     """
-    packages = package_versions((*PACKAGES, "onnxscript"))
+    packages = package_versions(_EXAMINED_PACKAGES)
+    cached, cache_problem = _cached_models()
     artifacts = tuple(list_artifacts(options.folder, verify))
     examined = tuple(_examine_model(name, packages, options) for name in models)
     problems = [
@@ -88,11 +98,12 @@ def diagnose(models: Sequence[str], options: EngineOptions, verify: bool = False
         for artifact in artifacts
         if artifact.whole is False
     ]
+    problems += [cache_problem] if cache_problem else []
     return Diagnosis(
         cpu=read_cpu(),
         packages=packages,
         bundled=tuple(bundled_models()),
-        cached=_cached_models(),
+        cached=cached,
         artifacts=artifacts,
         models=examined,
         problems=tuple(problems),
@@ -113,7 +124,7 @@ def _examine_model(name: str, packages: Mapping[str, str | None], options: Engin
         except EngineError as error:
             engines.append(EngineFacts(name=engine, available=False, reason=str(error)))
             continue
-        missing = [package for package in needed_packages(engine) if packages.get(package) is None]
+        missing = [each for each in needed_packages(engine, spec.family) if packages.get(each) is None]
         reason = f"missing: {', '.join(missing)}" if missing else "its packages are installed"
         quality = read_quality(spec, engine, options.folder) if ENGINES[engine].gate else None
         engines.append(EngineFacts(name=engine, available=not missing, reason=reason, quality=quality))
@@ -124,22 +135,43 @@ def _examine_model(name: str, packages: Mapping[str, str | None], options: Engin
         best = next((engine.name for engine in engines if engine.available), None)
         why = f"The default, {default.name}, is not available here."
     return ModelFacts(
-        name=name, problem=None, family=spec.family, engines=tuple(engines), recommended=best, why=why
+        name=name,
+        problem=_missing_family_packages(spec.family, packages),
+        family=spec.family,
+        engines=tuple(engines),
+        recommended=best,
+        why=why,
     )
 
 
-def needed_packages(engine: str) -> Sequence[str]:
-    """Return the packages that an engine needs, by the backend that its name begins with."""
-    return ENGINE_PACKAGES.get(engine.partition("-")[0], ())
+def needed_packages(engine: str, family: Family) -> Sequence[str]:
+    """Return the packages that an engine needs for a family's models.
+
+    Args:
+        engine: whose name begins with its backend.
+        family: of the models.
+    """
+    return *ENGINE_PACKAGES.get(engine.partition("-")[0], ()), *FAMILY_PACKAGES.get(family, ())
 
 
-def _cached_models() -> tuple[str, ...]:
-    """Return the model repositories in the local hub cache; asks no network."""
-    from huggingface_hub import scan_cache_dir
+def _missing_family_packages(family: Family, packages: Mapping[str, str | None]) -> str | None:
+    """Say what a model lacks on every engine; None when it lacks nothing."""
+    missing = [name for name in FAMILY_PACKAGES.get(family, ()) if packages.get(name) is None]
+    return f"It needs {' and '.join(missing)}: pip install -r requirements.txt." if missing else None
+
+
+def _cached_models() -> tuple[tuple[str, ...], str | None]:
+    """Return the model repositories in the local hub cache, and why it cannot be read; asks no network."""
+    from huggingface_hub import constants, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
+    folder = constants.HF_HUB_CACHE
     try:
-        cache = scan_cache_dir()
+        cache = scan_cache_dir(folder)
     except CacheNotFound:
-        return ()
-    return tuple(sorted(repository.repo_id for repository in cache.repos if repository.repo_type == "model"))
+        return (), None
+    except (ValueError, OSError) as error:
+        reason = getattr(error, "strerror", None) or "it is a file"  # that alone is a ValueError
+        return (), f"The Hugging Face cache {folder} cannot be read ({reason}); set HF_HUB_CACHE to a folder."
+    models = sorted(repository.repo_id for repository in cache.repos if repository.repo_type == "model")
+    return tuple(models), None

@@ -89,14 +89,14 @@ def estimates(
 
     Args:
         values: of the dataset itself, or the differences between two models.
-        resampled: of the same quantities, in the same order.
+        resampled: of the same quantities, in the same order; NaN in draws that hold nothing to measure.
         mirrored: metrics that a sample gives too high a value, and a resample of it a still higher one. Their
             percentiles lie on the wrong side; mirrored at the value (the basic bootstrap interval, Davison
             and Hinkley 1997, 5.2) they allow for that; see `_mirrored`.
         within: between what the mirrored metrics can be: (-1, 1) where they are differences.
     """
     tail = (1 - LEVEL) / 2
-    lows, highs = np.quantile(resampled, (tail, 1 - tail), axis=0).tolist()
+    lows, highs = np.nanquantile(resampled, (tail, 1 - tail), axis=0).tolist()
     return {
         name: _mirrored(value, low, high, within) if name in mirrored else Estimate(value, low, high)
         for (name, value), low, high in zip(values.items(), lows, highs, strict=True)

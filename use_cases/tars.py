@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
 from engines.errors import InvalidInputError
 from engines.preparation.images import MAX_IMAGE_BYTES
+from use_cases.retrieval.sources import is_image_name
 
 Members: TypeAlias = Mapping[str, tarfile.TarInfo]  # of a sample, by what follows the first dot, lower case
+_READ_BYTES = 1_000_000  # of an archive's end at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The plain files of an archive whose names are equal up to the first dot."""
+
+    members: Members
+    image: tarfile.TarInfo | None
+    left_out: Mapping[str, str]  # why other files that are called as images are cannot be used, by name
 
 
 @contextmanager
@@ -34,7 +46,50 @@ def open_tar(path: Path) -> Iterator[tarfile.TarFile]:
         ) from None
 
 
-def sample_and_kind(member: tarfile.TarInfo) -> tuple[str, str]:
+def all_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield an archive's members; tarfile alone takes a damaged header for the end, and says nothing.
+
+    Raises:
+        tarfile.ReadError: when anything but zeros follows the last member; `open_tar` makes a sentence of it.
+    """
+    yield from archive
+    file = archive.fileobj
+    assert file is not None  # it is open
+    file.seek(archive.offset)
+    while block := file.read(_READ_BYTES):
+        if block.strip(b"\0"):
+            raise tarfile.ReadError(
+                f"what follows its first {archive.offset:,} bytes is neither a member nor the end"
+            )
+
+
+def group_samples(files: Iterable[tarfile.TarInfo]) -> list[Sample]:
+    """Return an archive's plain files by what their names share, without hidden ones; of equals the first."""
+    together: dict[str, list[tuple[str, tarfile.TarInfo]]] = {}
+    for file in files:
+        key, kind = _sample_and_kind(file)
+        if key and kind:
+            together.setdefault(key, []).append((kind, file))
+    return [_sample(each) for each in together.values()]
+
+
+def _sample(files: Sequence[tuple[str, tarfile.TarInfo]]) -> Sample:
+    members: dict[str, tarfile.TarInfo] = {}
+    for kind, file in files:
+        members.setdefault(kind, file)
+    images = [(kind, file) for kind, file in files if is_image_name(f"key.{kind}")]
+    image = next((file for kind, file in images if "." not in kind), None)
+    left_out = {file.name: _reason(kind, image) for kind, file in images if file is not image}
+    return Sample(members, image, left_out)
+
+
+def _reason(kind: str, image: tarfile.TarInfo | None) -> str:
+    if image is None or "." in kind:
+        return "Its name has a second dot; in a tar archive, only the suffix may follow the first one."
+    return f"Its name up to the dot is that of {image.name!r}, which comes first; each image needs its own."
+
+
+def _sample_and_kind(member: tarfile.TarInfo) -> tuple[str, str]:
     """Return what a member's name shares with the others of its sample, and what follows the first dot."""
     path = PurePosixPath(member.name)
     key, _, kind = path.name.partition(".")

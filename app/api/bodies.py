@@ -67,6 +67,8 @@ def check_body(content: object, schema: type[B]) -> B:
             error.errors(include_url=False, include_input=False), key=lambda problem: len(problem["loc"])
         )
         path, sentence = _path(problem["loc"]), problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
+            sentence = f"there is no such parameter here, only {', '.join(schema.model_fields)}"
         raise ApiError(
             422,
             f"The parameter {path or 'body'!r} cannot be used: {sentence}.",

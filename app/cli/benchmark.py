@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from app.cli.benchmark_table import towers_table
 from app.cli.errors import run_command
+from app.cli.numbers import rounds, whole_number
 from app.cli.records import show_record
 from app.cli.request_table import requests_table
 from app.settings import Settings
@@ -35,7 +36,7 @@ from use_cases.request_benchmark import run_request_benchmark
 from use_cases.results import build_record
 
 _QUICK = Effort(num_warmup=1, min_iters=2, min_duration_s=0.1)
-_MAX_BATCH_SIZE, _MAX_ROUNDS, _MAX_THREADS = 256, 100, 1024
+_MAX_BATCH_SIZE, _MAX_THREADS = 256, 1024
 
 
 class _Measured(NamedTuple):
@@ -93,11 +94,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--batch-sizes", type=_batch_sizes, default=None, help="items a call (default: 1,2,4,8)"
     )
+    parser.add_argument("--rounds", type=rounds, default=None, help="fresh processes an engine (default: 3)")
     parser.add_argument(
-        "--rounds", type=_count(_MAX_ROUNDS), default=None, help="fresh processes an engine (default: 3)"
-    )
-    parser.add_argument(
-        "--threads", type=_count(_MAX_THREADS), default=2, help="threads an operator (default: %(default)s)"
+        "--threads",
+        type=partial(whole_number, most=_MAX_THREADS),
+        default=2,
+        help="threads an operator (default: %(default)s)",
     )
     parser.add_argument("--quick", action="store_true", help="one round of few calls, to try it out")
     parser.add_argument("--write", action="store_true", help="keep a record in comparison_results/")
@@ -181,16 +183,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _batch_sizes(text: str) -> tuple[int, ...]:
-    return tuple(sorted({_count(_MAX_BATCH_SIZE)(size) for size in text.split(",")}))
-
-
-def _count(most: int) -> Any:
-    def count(text: str) -> int:
-        if not text.strip().isdecimal() or not 1 <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {most}")
-        return int(text)
-
-    return count
+    return tuple(sorted({whole_number(size, _MAX_BATCH_SIZE) for size in text.split(",")}))
 
 
 if __name__ == "__main__":

@@ -40,13 +40,14 @@ def to_tables(diagnosis: Diagnosis) -> str:
     """Return tables for people."""
     cpu = diagnosis.cpu
     name = cpu.model if cpu.model.startswith(cpu.vendor) else f"{cpu.vendor} {cpu.model}"
+    width = max(map(len, diagnosis.packages)) + 2
     lines = [
         f"CPU         {name}, {cpu.architecture}, {cpu.cores:g} cores for this process",
         f"            {', '.join(sorted(cpu.instructions)) or 'no instruction set known'}",
         f"Memory      {cpu.memory_bytes / 2**30:.1f} GiB for this process",
         "",
         "Packages",
-        *(f"  {name:<20}{version or '-'}" for name, version in diagnosis.packages.items()),
+        *(f"  {name:<{width}}{version or '-'}" for name, version in diagnosis.packages.items()),
         "",
         f"Models      bundled: {', '.join(diagnosis.bundled)}",
         f"            in the Hugging Face cache: {', '.join(diagnosis.cached) or 'none'}",

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stdout
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from io import TextIOWrapper
 from typing import Any, TextIO
 
 from pydantic import ValidationError
 
 from app.settings import setting_problems
+from engines.artifacts.builders import stop_builders
 from engines.errors import EngineError, InferenceError
 
 INTERRUPTED = 130  # as shells report a command that Ctrl-C ended
 _READER_GONE = 141  # likewise, when what read its output had enough, as head has
+_TERMINATED = 143  # likewise, that SIGTERM ended
+
+
+class _TerminatedError(SystemExit):
+    """SIGTERM came; asyncio hands no other exception but this kind and Ctrl-C's through."""
 
 
 class _OutputError(Exception):
@@ -58,7 +66,8 @@ def run_command(command: Callable[[], int], *expected: type[Exception]) -> int:
     """Run a command and return its exit code; other errors than those named here are bugs and leave it.
 
     Exit code 2 means that a setting, a name or a file cannot be used, or stdout not be written; 1 that an
-    engine failed on what can; 130 that Ctrl-C ended the command; 141 that nobody reads its output any more.
+    engine failed on what can; 130 that Ctrl-C ended the command; 141 that nobody reads its output any more;
+    143 that SIGTERM ended it, after it has stopped what it had started.
 
     Args:
         command: returns its own exit code.
@@ -70,12 +79,16 @@ def run_command(command: Callable[[], int], *expected: type[Exception]) -> int:
     ):  # a name that the terminal's encoding lacks must not end the command
         stdout.reconfigure(errors="backslashreplace")
     try:
-        if stdout is None:  # the command was started without any, and print() knows that
-            return _run(command, expected)
-        with redirect_stdout(_Output(stdout)) as output:
-            code = _run(command, expected)
-            output.flush()  # not at the end of the process, where an error is no sentence
-        return code
+        with _ended_by_sigterm():
+            if stdout is None:  # the command was started without any, and print() knows that
+                return _run(command, expected)
+            with redirect_stdout(_Output(stdout)) as output:
+                code = _run(command, expected)
+                output.flush()  # not at the end of the process, where an error is no sentence
+            return code
+    except _TerminatedError:
+        print("Terminated.", file=sys.stderr)
+        return _TERMINATED
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
@@ -100,6 +113,30 @@ def _run(command: Callable[[], int], expected: tuple[type[Exception], ...]) -> i
     except kinds as error:
         print(f"error: {error}", file=sys.stderr)
     return 2
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does: at once it would leave servers and workers running.
+
+    Only the main thread may handle signals, and a handler that is there already stays.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(*_: object) -> None:
+    # `timeout` sends two signals; the second one must not end what the first one makes the command stop.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    stop_builders()  # Ctrl-C reaches them by itself; the command waits for them
+    raise _TerminatedError(_TERMINATED)
 
 
 def _give_up(stdout: TextIO) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 from app.cli.errors import INTERRUPTED
 from app.cli.evaluate_record import evaluation_record
-from app.cli.evaluate_subjects import Subjects, add_subject_options, count, embed_with_each
+from app.cli.evaluate_subjects import Subjects, add_subject_options, embed_with_each
+from app.cli.numbers import whole_number
 from app.cli.records import show_record
 from app.settings import Settings
 from engines.pool import PooledEngine
@@ -47,7 +48,7 @@ def add_labelled_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a prompt with {label} in it, several times for an ensemble (default: each model's own)",
     )
-    parser.add_argument("--limit", type=count, help="so many of the images, drawn with a fixed seed")
+    parser.add_argument("--limit", type=whole_number, help="so many of the images, drawn with a fixed seed")
     parser.add_argument("--fresh", action="store_true", help="embed anew what an earlier run embedded")
 
 

@@ -15,6 +15,7 @@ from engines.worker.shared import available_cores
 from use_cases.benchmark import public_name
 from use_cases.resampling import SEED
 from use_cases.results import build_record
+from use_cases.retrieval.caption_tables import printable
 
 # What tasks have beside the dataset, the models and the engines; no task has all of them.
 _OPTIONS = ("images", "classnames", "split", "template", "limit")
@@ -60,4 +61,4 @@ def command_line(args: argparse.Namespace, dataset: str) -> str:
         value = getattr(args, option, None) or []
         for each in value if isinstance(value, list) else [value]:
             words += [f"--{option}", each.name if isinstance(each, Path) else str(each)]
-    return shlex.join([*words, *(["--write"] if args.write else [])])
+    return shlex.join([*map(printable, words), *(["--write"] if args.write else [])])

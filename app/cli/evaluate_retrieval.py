@@ -7,8 +7,9 @@ import asyncio
 from pathlib import Path
 
 from app.cli.evaluate_record import evaluation_record
-from app.cli.evaluate_subjects import Subjects, add_subject_options, count, embed_with_each
+from app.cli.evaluate_subjects import Subjects, add_subject_options, embed_with_each
 from app.cli.evaluate_table import retrieval_table
+from app.cli.numbers import whole_number
 from app.cli.records import show_record
 from app.settings import Settings
 from use_cases.retrieval.caption_embedding import EmbeddedSet, embed_set
@@ -35,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_subject_options(parser)
     parser.add_argument("--images", type=Path, help="folder of a table's images (default: look near it)")
     parser.add_argument("--split", help=f"of a Karpathy file (default: {DEFAULT_SPLIT})")
-    parser.add_argument("--limit", type=count, help="only the first so many images")
+    parser.add_argument("--limit", type=whole_number, help="only the first so many images")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     subjects = asyncio.run(_embed_all(dataset, args))
     evaluation = evaluate(hash_captions(dataset), subjects.embedded)
     settings = evaluation_settings(evaluation) | {"split": args.split} | subjects.facts
-    record = evaluation_record(args, Path(args.dataset).name, settings, result_rows(evaluation))
+    record = evaluation_record(args, dataset.name, settings, result_rows(evaluation))
     return show_record(record, retrieval_table(evaluation), write=args.write) or subjects.exit_code
 
 

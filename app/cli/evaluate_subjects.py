@@ -121,13 +121,6 @@ def names(options: Sequence[str], what: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def count(text: str) -> int:
-    """Return a whole number from 1 on, for argparse."""
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
-    return int(text)
-
-
 async def _keys(settings: Settings, models: Sequence[str], engines: Sequence[str | None]) -> list[EngineKey]:
     """Return what is to be measured; a wrong name should not be found after an hour of the right ones."""
     pool = build_pool(settings)

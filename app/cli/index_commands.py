@@ -136,7 +136,7 @@ def export(args: argparse.Namespace) -> int:
             f"The index has several models; choose one with --model: {', '.join(tables)}."
         )
     (table,) = tables.values()
-    return export_table(table, Path(args.file).expanduser())
+    return export_table(table, Path(os.path.expanduser(args.file)))
 
 
 def _sources(names: Sequence[str]) -> list[tuple[str, ImageFiles]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from use_cases.retrieval.progress import IngestProgress
-from use_cases.retrieval.search import ImageHit, SearchAnswer
+from use_cases.retrieval.search import ImageHit, SearchAnswer, text_warnings
 from use_cases.retrieval.text_search import TextAnswer, TextHit
 from use_cases.retrieval.verify import Verification
 
@@ -51,6 +51,7 @@ def answer_table(answer: SearchAnswer | TextAnswer) -> str:
     if isinstance(answer, SearchAnswer):
         head += f", {answer.searched:,} of {answer.total:,} images searched"
         head += "" if answer.exact else ", by an ANN index"
+        head = "\n  ".join([head, *text_warnings(answer)])
     elif answer.left_out:
         head += f", {answer.compared:,} captions compared, {answer.left_out:,} left out"
     if not answer.hits:

@@ -103,18 +103,19 @@ def _run(args: argparse.Namespace) -> int:
             pid=running.pid,
         )
         levels, comparisons = run_load_test(server, plan, model=public_name(args.model), source=source)
-    record = build_record(
-        "load",
-        command=command_line(args),
-        cpu=read_cpu(),
-        threads=available_cores(),
-        seed=SEED,
-        rounds=plan.rounds,
-        clean_rounds=fewest_clean_rounds(comparisons),
-        settings=_settings(plan),
-        results=[*map(asdict, levels), *map(asdict, comparisons)],
-    )
-    return show_record(record, load_table(levels, comparisons), write=args.write)
+        record = build_record(
+            "load",
+            command=command_line(args),
+            cpu=read_cpu(),
+            threads=available_cores(),
+            seed=SEED,
+            rounds=plan.rounds,
+            clean_rounds=fewest_clean_rounds(comparisons),
+            settings=_settings(plan),
+            results=[*map(asdict, levels), *map(asdict, comparisons)],
+        )
+        # Before the server is stopped: one that does not stop is an error, which must not cost the record.
+        return show_record(record, load_table(levels, comparisons), write=args.write)
 
 
 def command_line(args: argparse.Namespace) -> str:

@@ -31,12 +31,14 @@ def seconds(text: str) -> float:
     return number
 
 
-def whole_number(text: str, most: int) -> int:
-    """Return a whole number from 1 to `most`.
+def whole_number(text: str, most: int | None = None) -> int:
+    """Return a whole number from 1 on, or to `most`.
 
     Raises:
         ArgumentTypeError: when it is another, or none.
     """
-    if not text.strip().isdecimal() or not 1 <= int(text) <= most:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {most}")
-    return int(text)
+    number = int(text) if text.strip().isdecimal() else 0
+    if number < 1 or (most is not None and number > most):
+        end = "on" if most is None else f"to {most}"
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 {end}")
+    return number

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from use_cases.load.connection import LoadTestError
+from use_cases.workers import kill_tree
 
 _APP = Path(__file__).parent.parent.parent / "app.py"
 _SETTINGS = "SIGLIP_"  # how the names of the settings begin
@@ -94,8 +95,10 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(_STOP_S)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
         raise LoadTestError(
             f"The server did not stop within {_STOP_S} s of SIGTERM and was killed."
         ) from None
+    finally:
+        if process.poll() is None:  # also when a signal ends the wait
+            kill_tree(process.pid)
+            process.wait()

@@ -13,6 +13,7 @@ import argparse
 import json
 import logging
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -160,7 +161,7 @@ def check_writable(path: Path) -> None:
     Raises:
         InvalidInputError: when it cannot.
     """
-    is_new = not path.exists()
+    is_new = not os.path.exists(path)  # unlike pathlib's, it raises nothing
     try:
         with path.open("ab"):
             pass

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from use_cases.record_tables import render_record
-from use_cases.results import write_record
+from use_cases.results import InvalidRecordError, write_record
 
 
 def show_record(record: dict[str, Any], table: str, *, write: bool) -> int:
@@ -33,6 +33,9 @@ def _write(record: dict[str, Any]) -> tuple[int, list[str]]:
         path = write_record(record)
     except OSError as error:
         print(f"error: the record cannot be written ({error.strerror}).", file=sys.stderr)
+        return 2, []
+    except InvalidRecordError as error:  # a bug, or a name that nobody thought of; the numbers are good
+        print(f"error: the record is not kept. {error}", file=sys.stderr)
         return 2, []
     page = path.with_suffix(".md")
     try:

@@ -19,6 +19,7 @@ from use_cases.comparison.engine_quality import held_out_gallery
 CSS = compare_many_cards.CSS + compare_engines_cards.CSS
 _PRIVATE: dict[str, Any] = EVENT_OPTIONS | {"api_visibility": "private"}
 _QUIET = _PRIVATE | {"show_progress": "hidden"}
+_LOOK_S = 2.0
 _REFUSED = (
     "Visitors may not measure engines here, since that keeps the server busy for minutes. Who runs it can,"
     " with python -m app.cli.benchmark, or let them: see SIGLIP_ALLOW_MEASURING."
@@ -61,6 +62,7 @@ def build(services: Services) -> Linked:
         compare_engines_cards.render_status([_REFUSED]), css_template=CSS, visible=not may_measure
     )
     estimate = gr.HTML(css_template=CSS, elem_id="compare-engines-estimate")
+    timer = gr.Timer(_LOOK_S, active=False)  # ticks while the model is being loaded
     status = gr.HTML(css_template=CSS, elem_id="compare-engines-status")
     source = gr.Radio([], label="Numbers", visible=False, elem_id="compare-engines-source")
     plots = build_plots("compare-engines-plots")
@@ -74,21 +76,13 @@ def build(services: Services) -> Linked:
     locked = run.click(lambda: gr.update(interactive=False), None, model, **_QUIET)
     running = locked.then(handlers.on_run, asked, [status, *shown], show_progress_on=status, **_PRIVATE)
     running.then(lambda: gr.update(interactive=True), None, model, **_QUIET)
-    stop.click(
-        lambda: (
-            compare_engines_cards.render_status(
-                ["Stopped: nothing is measured now; what was measured stays below."]
-            ),
-            gr.update(interactive=True),
-        ),
-        None,
-        [status, model],
-        cancels=[running],
-        **_QUIET,
-    )
+    stop.click(handlers.on_stop, None, status, **_QUIET)
     source.input(handlers.on_source, [model, source], shown, **_QUIET)
     # Without triggers: when the page is opened, and whenever an input changes.
     gr.on(None, handlers.on_may_measure, None, [controls, refused], **_QUIET)
     gr.on(None, handlers.on_show, model, shown, **_QUIET)
-    gr.on(None, handlers.on_estimate, asked, estimate, **_QUIET)
+    gr.on(None, handlers.on_look, asked, [estimate, timer], **_QUIET)
+    # What has been loaded or built meanwhile changes how long it takes.
+    for event in (timer.tick, running.then):
+        event(handlers.on_look, asked, [estimate, timer], **_QUIET)
     return Linked(handlers.on_link, asked)

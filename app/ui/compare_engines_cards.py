@@ -90,7 +90,7 @@ def _page(page: str, label: str) -> str:
     for block in page.split("\n\n"):
         lines = block.splitlines()
         if not lines[0].startswith("|"):
-            parts.append(f"<p>{escape(block)}</p>")
+            parts.append(f"<p>{escape(block.replace('`', ''))}</p>")
             continue
         first, _, *rest = (
             [text.strip().replace("`", "") for text in line.strip("|").split("|")] for line in lines

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import gradio as gr
 
 from app.rights import page_may
 from app.services import Services
-from app.ui.compare_engines_boards import Board, Boards, measured_board
+from app.ui.compare_engines_boards import MEASURED, Board, Boards, measured_board
 from app.ui.compare_engines_cards import render_engines, render_pages, render_status
-from app.ui.compare_engines_progress import end_sentence, progress_sentence
+from app.ui.compare_engines_progress import PageRun, end_sentence, progress_sentence
 from app.ui.compare_links import first, make_link, read_link, render_link
 from app.ui.compare_many_files import FORMATS, no_downloads, offer_downloads
 from app.ui.compare_plots import engine_plot
@@ -28,14 +28,16 @@ from use_cases.background_workers import Run, run_in_process
 from use_cases.comparison.engine_estimate import estimate_s, not_built, probe_ms
 from use_cases.comparison.engine_quality import held_out_gallery
 from use_cases.comparison.engine_tables import engines_csv, engines_json, engines_markdown
-from use_cases.comparison.engines import EnginePlan, EngineRow, in_order, measure_engines
+from use_cases.comparison.engines import EnginePlan, in_order, measure_engines
 from use_cases.comparison.provenance import measured_here
 
 VIEW = "compare-engines"  # the value of "view" in a link
 FEW, SOME, ALL_PICTURES = PICTURES = 32, 100, 0  # the choices of how many held-out pictures; 0 for all
 _STEM = "engines"
 _PROBE_S = 60.0  # a busy machine may be idle then, and the other way round
+_LOOK_S = 1.0  # between two looks at whether a run that waits was stopped
 _MAX_RUN_S = 3600.0  # all engines of a base-size model, most of them built for the first time
+_NOTHING_RUNS = "There is nothing to stop: this page measures nothing now."
 _NUM_SHOWN = 4 + len(FORMATS)  # chart, source, table, other records and the downloads
 
 
@@ -49,6 +51,7 @@ class EngineHandlers:
     def __init__(self, services: Services, run: Run = run_in_process, max_run_s: float = _MAX_RUN_S) -> None:
         self._services, self._run, self._max_run_s = services, run, max_run_s
         self._boards = Boards(services)
+        self._runs: list[PageRun] = []  # of all pages, those that wait for their turn as well
         self._probes: dict[str, tuple[float, tuple[float, float]]] = {}  # when, and ms of image and text
 
     @property
@@ -92,6 +95,12 @@ class EngineHandlers:
         except EngineError as error:  # nobody asked for it: no toast, but the sentence in its place
             return render_status([str(error)])
 
+    @shows_errors
+    async def on_look(self, model: Any, engines: Any, pictures: Any, request: gr.Request) -> tuple[str, Any]:
+        """Return the same, and let the page's timer look again while the model is not loaded."""
+        waits = await self._waits(as_text("model", model), request)  # first: it may be loaded meanwhile
+        return await self.on_estimate(model, engines, pictures, request), gr.update(active=waits)
+
     def on_link(self, request: gr.Request) -> tuple[Any, ...]:
         """Return the tabs and the form's values that a link wants, or leave all as it is."""
         query = read_link(request, VIEW)
@@ -124,38 +133,78 @@ class EngineHandlers:
                 f"Choose one of the models {', '.join(self._services.models)} to measure."
             )
         plan = self._plan(model, engines, pictures)
-        if self._services.measuring.locked():
-            yield self._said("Another measurement runs; this one begins after it.")
-        async with self._services.measuring:
-            start_s = time.monotonic()
-            facts = await asyncio.to_thread(measured_here)
-            rows: list[EngineRow] = []
-            row_s = elapsed_s = 0.0  # when the last row was done, and now
-            total = len(in_order(plan.engines))
-            with self._services.metrics.request("page", "compare_engines"):
-                async with aclosing(ticking(measure_engines(plan, self._run))) as steps:
-                    async for row in steps:
-                        elapsed_s = time.monotonic() - start_s
-                        if row is not None:
-                            rows.append(row)
-                            row_s = elapsed_s
-                        said = progress_sentence(plan, len(rows), row_s, elapsed_s)
-                        progress((len(rows), total), desc=said, unit="engines")
-                        if row is not None:
-                            board = measured_board(plan, rows, facts)
-                            yield render_status([said]), *await self._shown(board, final=False)
-                        if elapsed_s > self._max_run_s:
-                            break
-            said = end_sentence(plan, len(rows), elapsed_s)
-            if not rows:
-                yield self._said(said)
-                return
-            board = measured_board(plan, rows, facts)
-            self._boards.keep(board)
-            yield render_status([said]), *await self._shown(board)
+        run = PageRun(request.session_hash, plan)
+        must_wait = bool(self._runs) or self._services.measuring.locked()
+        self._runs.append(run)
+        try:
+            if must_wait:
+                yield self._said("Another measurement runs; this one begins after it.")
+            async with self._turn(run), aclosing(self._steps(run, progress)) as steps:
+                async for shown in steps:
+                    yield shown
+        finally:
+            self._runs.remove(run)
+            if run.rows:  # however it ended
+                self._boards.keep(measured_board(plan, run.rows, run.facts))
+        said = end_sentence(plan, len(run.rows), run.elapsed_s, stopped=run.is_stopped)
+        if not run.rows:
+            yield self._said(said)
+            return
+        yield render_status([said]), *await self._shown(await self._boards.board(model, MEASURED))
+
+    async def on_stop(self, request: gr.Request) -> Any:
+        """Let what this page measures end, which says so itself then; else say that there is nothing."""
+        runs = [run for run in self._runs if run.page == request.session_hash]
+        for run in runs:
+            run.is_stopped = True
+        return gr.skip() if runs else render_status([_NOTHING_RUNS])
+
+    @asynccontextmanager
+    async def _turn(self, run: PageRun) -> AsyncIterator[None]:
+        """Keep others from measuring; a run that is stopped does not wait until they have ended."""
+        acquiring = asyncio.ensure_future(self._services.measuring.acquire())
+        try:
+            while not (await asyncio.wait({acquiring}, timeout=_LOOK_S))[0] and not run.is_stopped:
+                pass
+            yield
+        finally:
+            if not acquiring.done():
+                acquiring.cancel()
+            elif not acquiring.cancelled():
+                self._services.measuring.release()
+
+    async def _steps(self, run: PageRun, progress: gr.Progress) -> AsyncGenerator[tuple[Any, ...], None]:
+        """Measure one engine after the other, and yield what there is after each."""
+        if run.is_stopped:
+            return
+        run.start_s = time.monotonic()
+        run.facts = await asyncio.to_thread(measured_here)
+        row_s, total = 0.0, len(in_order(run.plan.engines))
+        with self._services.metrics.request("page", "compare_engines"):
+            async with aclosing(ticking(measure_engines(run.plan, self._run))) as rows:
+                async for row in rows:
+                    if row is not None:
+                        run.rows.append(row)
+                        row_s = run.elapsed_s
+                    said = progress_sentence(run.plan, len(run.rows), row_s, run.elapsed_s)
+                    progress((len(run.rows), total), desc=said, unit="engines")
+                    if row is not None:
+                        board = measured_board(run.plan, run.rows, run.facts)
+                        yield render_status([said]), *await self._shown(board, final=False)
+                    if run.is_stopped or run.elapsed_s > self._max_run_s:
+                        return
 
     def _may_measure(self, request: gr.Request) -> bool:
         return self._services.may_measure and page_may(request.request, "measuring")
+
+    async def _waits(self, model: str, request: gr.Request) -> bool:
+        """Tell whether an estimate can be made later, and not now."""
+        if model not in self._services.models or not self._may_measure(request):
+            return False
+        try:
+            return bool(await self._services.not_ready([model]))
+        except EngineError:  # the estimate says why
+            return False
 
     def _said(self, sentence: str) -> tuple[Any, ...]:
         """Return a sentence for the status; what else is shown stays."""

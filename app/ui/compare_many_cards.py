@@ -46,7 +46,7 @@ def render_comparison(comparison: ManyComparison, strays: Sequence[str], origin:
     """
     parts = [
         *(_warning(f"{name}: {reason}") for name, reason in comparison.failures.items()),
-        *(_warning(f"Left out: {reason}") for reason in comparison.unreadable.values()),
+        *(_warning(_left_out(name, reason)) for name, reason in comparison.unreadable.items()),
         *map(_warning, strays),
         *(f"<p>{escape(note)}</p>" for note in comparison.notes),
         *(_warning(sentence) for column in comparison.columns for sentence in _truncated(comparison, column)),
@@ -85,10 +85,17 @@ def cell(text: str, *, number: bool = False) -> str:
 
 
 _NUMBER = ' class="number"'
+_ONE_COLUMN = "There is one column only; choose another model or engine to see agreement."
+_NO_OTHER_ANSWER = "One column only could answer; agreement is between two."
 
 
 def _warning(sentence: str) -> str:
     return f"<p>⚠ {escape(sentence)}</p>"
+
+
+def _left_out(name: str, reason: str) -> str:
+    """Return a sentence that names the image; most reasons do so, but not which of two of the same name."""
+    return f"Left out: {reason}" if repr(name) in reason else f"Left out {name!r}: {reason}"
 
 
 def _truncated(comparison: ManyComparison, column: ManyColumn) -> list[str]:
@@ -101,7 +108,7 @@ def _truncated(comparison: ManyComparison, column: ManyColumn) -> list[str]:
 def _agreements(comparison: ManyComparison) -> str:
     title = "<h3>Agreement</h3>"
     if not comparison.agreements:
-        return f"{title}<p>There is one column only; choose another model or engine to see agreement.</p>"
+        return f"{title}<p>{_NO_OTHER_ANSWER if comparison.failures else _ONE_COLUMN}</p>"
     names = [column.name for column in comparison.columns]
     rows = [
         cell(f"{names[i]} and {names[j]}")
@@ -125,9 +132,14 @@ def _summaries(comparison: ManyComparison) -> str:
         for column in comparison.columns
     ]
     heads = [head("column"), *(head(each, number=True) for each in _SUMMARY_TITLES)]
+    intervals = (
+        "In brackets: 95 % bootstrap intervals over the images."
+        if comparison.num_known > 1
+        else "There are no intervals: they need more than one image with a text of its own."
+    )
     note = (
         "<p>A sigmoid score is a promise about each pair, a softmax score about the best text alone; so their"
-        " errors are of different predictions. In brackets: 95 % bootstrap intervals over the images.</p>"
+        f" errors are of different predictions. {intervals}</p>"
     )
     return title + note + table(heads, rows, "Accuracy and calibration of the columns")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+from codecs import getincrementaldecoder
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -46,29 +48,14 @@ def dropped_images(uploads: Any) -> tuple[list[NamedImage], list[str]]:
             f"There are {len(sent):,} files; at most {_MAX_FILES} can be dropped at once."
         )
     named = [(original_name(upload), uploaded_file(upload)) for upload in sent]
-    _check_tables([path for name, path in named if PurePosixPath(name).suffix.lower() in _TABLES])
-    captions: dict[str, str] = {}  # by the image's name, with or without its ending
-    notes: list[str] = []
-    for name, path in named:
-        suffix = PurePosixPath(name).suffix.lower()
-        if suffix == ".txt":
-            with path.open("rb") as file:
-                lines = file.read(_MAX_CAPTION_BYTES).decode("utf-8", "replace").strip().splitlines()
-            captions[PurePosixPath(name).stem] = lines[0].strip() if lines else ""
-        elif suffix in _TABLES:
-            table = read_table(path, None)
-            notes += [f"{name!r}: {note}" for note in table.notes]
-            for entry in table.entries:
-                for wanted in entry.names:
-                    captions[PurePosixPath(wanted).name] = entry.captions[0] if entry.captions else ""
-    images: list[NamedImage] = []
-    used: set[str] = set()
-    for name, path in named:
-        if PurePosixPath(name).suffix.lower() not in (".txt", *_TABLES):
-            key = name if name in captions else PurePosixPath(name).stem
-            used.add(key)
-            images.append(NamedImage(name, path, captions.get(key, "")))
-    return images, notes + _strays(sorted(set(captions) - used))
+    _check_tables([path for name, path in named if _suffix(name) in _TABLES])
+    captions, notes = _read_captions(named)
+    images = [
+        NamedImage(name, path, captions.take(name))
+        for name, path in named
+        if _suffix(name) not in (".txt", *_TABLES)
+    ]
+    return images, notes + _strays(captions.left())
 
 
 def gallery_images(names: Sequence[str]) -> list[NamedImage]:
@@ -109,6 +96,91 @@ def offer_downloads(stem: str, contents: Mapping[str, str]) -> list[Any]:
         save_file(contents[format_].encode("utf-8"), f"{stem}{_SUFFIXES[format_]}") for format_ in FORMATS
     ]
     return [gr.update(value=path, visible=True) for path in paths]
+
+
+class _Captions:
+    """Captions by the name of their image, with or without its ending."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+        self._spelled: dict[str, str] = {}  # names as they were written, by what `_folded` makes of them
+        self._used: set[str] = set()
+
+    def add(self, name: str, caption: str) -> None:
+        """Keep a caption; an empty one is none, and another may be known."""
+        if caption:
+            self._texts[name] = caption
+            self._spelled[_folded(name)] = name
+
+    def take(self, image: str) -> str:
+        """Return what describes an image, empty when nothing does; its whole name goes before its stem."""
+        names = (image, PurePosixPath(image).stem)
+        spelled = (name if name in self._texts else self._spelled.get(_folded(name)) for name in names)
+        found = [name for name in spelled if name is not None]
+        self._used.update(found)
+        return self._texts[found[0]] if found else ""
+
+    def left(self) -> list[str]:
+        """Return the names of those that were not taken, in order."""
+        return sorted(set(self._texts) - self._used)
+
+
+def _read_captions(named: Sequence[tuple[str, Path]]) -> tuple[_Captions, list[str]]:
+    """Return the captions in files, and sentences about what cannot be used.
+
+    Args:
+        named: files and what they were called; images are passed over.
+
+    Raises:
+        InvalidInputError: when a table cannot be used.
+    """
+    captions = _Captions()
+    notes: list[str] = []
+    for name, path in named:
+        if _suffix(name) == ".txt":
+            caption = _first_line(path)
+            if caption is None:
+                notes.append(f"{name!r} is not UTF-8 text.")
+            captions.add(PurePosixPath(name).stem, caption or "")
+        elif _suffix(name) in _TABLES:
+            table = read_table(path, None)
+            notes += [f"{name!r}: {note}" for note in table.notes]
+            for entry in table.entries:
+                for wanted in entry.names:
+                    captions.add(_file_name(wanted), entry.captions[0] if entry.captions else "")
+    return captions, notes
+
+
+def _first_line(path: Path) -> str | None:
+    """Return the first line of a text file's beginning; None when it is not UTF-8."""
+    with path.open("rb") as file:
+        data = file.read(_MAX_CAPTION_BYTES)
+    is_whole = len(data) < _MAX_CAPTION_BYTES  # else its last character may be cut, which is no mistake
+    try:
+        text = getincrementaldecoder("utf-8-sig")().decode(data, is_whole)
+    except UnicodeDecodeError:
+        return None
+    if "\0" in text:  # UTF-16 without a mark, whose bytes are valid UTF-8 where the text is English
+        return None
+    lines = text.strip().splitlines()
+    return lines[0].strip() if lines else ""
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def _file_name(name: str) -> str:
+    """Return the last part of a path, as tables have it that were written on Windows or elsewhere."""
+    return PurePosixPath(name.replace("\\", "/")).name
+
+
+def _folded(name: str) -> str:
+    """Return a name so that those are equal that some file system does not tell apart.
+
+    macOS takes letters and their accents apart, and Windows keeps no track of upper and lower case.
+    """
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _strays(names: Sequence[str]) -> list[str]:

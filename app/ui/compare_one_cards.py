@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from app.ui.compare_links import render_link
 from app.ui.compare_sensitivity_cards import render_sensitivities
 from app.ui.compare_tables import percent, render_row, render_table
-from app.ui.html_parts import escape, render_bar, render_note
+from app.ui.html_parts import escape, render_bar, render_note, render_warning
 from use_cases.comparison.columns import Column, ComparedLabel, FailedColumn, own_score
 from use_cases.comparison.one_image import Comparison
 from use_cases.comparison.one_image_tables import (
@@ -36,7 +36,7 @@ def render_comparison(comparison: Comparison, link: str | None, *, uploaded: boo
     """
     return (
         f'<div class="cmp"><p class="why">{escape(comparison.explanation)}</p>'
-        f"{_table(comparison)}{_truncated(comparison.columns)}{_keep(comparison, link, uploaded)}"
+        f"{_table(comparison)}{_warnings(comparison.columns)}{_keep(comparison, link, uploaded)}"
         f"{render_sensitivities(comparison)}</div>"
     )
 
@@ -92,12 +92,16 @@ def _none_of_these(column: Column) -> str:
     return f"{number}<small>1 - the best sigmoid</small>"
 
 
-def _truncated(columns: Sequence[Column]) -> str:
-    cut = list(dict.fromkeys(label for column in columns for label in column.truncated))
-    if not cut:
-        return ""
-    names = ", ".join(f"“{escape(label[:40])}…”" for label in cut[:3])
-    return f'<p class="note">⚠ Too long for a model, which read only the beginning: {names}</p>'
+def _warnings(columns: Sequence[Column]) -> str:
+    """Return what labels some columns could not read, or not to the end."""
+    parts = []
+    for column in columns:
+        name = f"{escape(column.model)} on {escape(column.engine)}"
+        parts += [
+            render_warning(f"Too long for {name}, which read only the beginning", column.truncated, "note"),
+            render_warning(f"{name} cannot tell these characters apart", column.unread, "note"),
+        ]
+    return "".join(parts)
 
 
 def _keep(comparison: Comparison, link: str | None, uploaded: bool) -> str:

@@ -6,11 +6,14 @@ const MAX_NAMED = 24;  // rows or columns that have room for their names
 
 let isWaiting = false;  // for the tab to be opened
 
-function ticks(names, narrow) {
+function ticks(names, narrow, what) {
     const shown = names.length <= MAX_NAMED && !narrow;
     const step = Math.ceil(names.length / (narrow ? 12 : 25));
     const places = names.map((_, place) => place).filter((place) => shown || place % step === 0);
-    return {tickvals: places, ticktext: places.map((place) => shown ? names[place] : `${place + 1}`)};
+    return {
+        tickvals: places, ticktext: places.map((place) => shown ? names[place] : `${place + 1}`),
+        title: {text: shown ? "" : `${what}, by number`},
+    };
 }
 
 function heatmap(figure, view, width) {
@@ -32,8 +35,8 @@ function heatmap(figure, view, width) {
     const axis = {showgrid: false, zeroline: false, fixedrange: true};
     const layout = {
         shapes,
-        xaxis: {...axis, ...ticks(figure.texts, narrow), tickangle: narrow ? 0 : -45},
-        yaxis: {...axis, ...ticks(figure.names, narrow), autorange: "reversed"},
+        xaxis: {...axis, ...ticks(figure.texts, narrow, "texts"), tickangle: narrow ? 0 : -45},
+        yaxis: {...axis, ...ticks(figure.names, narrow, "images"), autorange: "reversed"},
     };
     return {traces: [trace], layout: layoutOf({...figure, layout})};
 }

@@ -56,11 +56,17 @@ def _move(move: Move) -> str:
 
 
 def _templates(comparison: Comparison) -> str:
-    spreads = comparison.template_spreads
-    if not spreads:
+    if len(comparison.labels) > MAX_SPREAD_LABELS:
         return f'<p class="note">The templates are compared for at most {MAX_SPREAD_LABELS} labels.</p>'
-    tables = "".join(map(_spread, spreads))
-    return f"<details><summary>Sensitivity to the prompt template</summary>{tables}</details>"
+    missing = "".join(
+        f'<p class="note">The templates could not be compared for {escape(each.model)} on'
+        f" {escape(each.engine)}: {escape(each.error)}</p>"
+        for each in comparison.template_failures
+    )
+    if not comparison.template_spreads:
+        return missing
+    tables = "".join(map(_spread, comparison.template_spreads))
+    return f"<details><summary>Sensitivity to the prompt template</summary>{tables}{missing}</details>"
 
 
 def _spread(spread: TemplateSpread) -> str:

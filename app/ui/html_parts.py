@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+_MAX_NAMED, _MAX_NAME_CHARS = 3, 40
 
 
 def escape(text: str) -> str:
@@ -34,6 +36,21 @@ def render_bar(share: float) -> str:
     return f'<span class="track"><span class="fill" style="width: {width:.1f}%"></span></span>'
 
 
+def render_warning(sentence: str, labels: Sequence[str], css_class: str) -> str:
+    """Return a line that says what is wrong with some labels and names the first; empty where there are none.
+
+    Args:
+        sentence: HTML.
+        labels: which it is about; not HTML.
+        css_class: of the line.
+    """
+    if not labels:
+        return ""
+    named = ", ".join(f"“{escape(_shorten(label))}”" for label in labels[:_MAX_NAMED])
+    more = f" and {len(labels) - _MAX_NAMED} more" if len(labels) > _MAX_NAMED else ""
+    return f'<p class="{css_class}">⚠ {sentence}: {named}{more}</p>'
+
+
 def render_score(kind: str, score: float) -> str:
     """Return a score as people read it: percent for a probability, else the cosine."""
     return f"{100 * score:.1f} %" if kind == "probability" else f"{score:.3f}"
@@ -47,3 +64,7 @@ def render_stages(engine: str, timings_ms: Mapping[str, float]) -> str:
         f"<strong>{sum(timings_ms.values()):.0f} ms</strong>"
         f"<span>{escape(engine)}</span>{parts}</div>"
     )
+
+
+def _shorten(label: str) -> str:
+    return label if len(label) <= _MAX_NAME_CHARS else f"{label[:_MAX_NAME_CHARS]}…"

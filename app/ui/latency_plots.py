@@ -20,18 +20,18 @@ _SCRIPT = Path(__file__).with_name("latency_plots.js")
 _TEMPLATE = '<div class="plots"></div><p class="plots-problem" role="status" hidden></p>'
 _NO_SAMPLES = "Nothing yet: the server's state is sampled every five seconds."
 _DASHES = {"p50": "solid", "p90": "dash", "p99": "dot"}
-_STAGE_COLOURS = {
+_STAGE_COLOURS = {  # all can be seen on white and on the dark theme's grounds
     "receive": "#999999",
-    "load": "#000000",
+    "load": "#7b61c9",
     "decode": "#e69f00",
-    "preprocess": "#f0e442",
+    "preprocess": "#a8a000",
     "tokenize": "#cc79a7",
     "fill": "#56b4e9",
     "queue": "#d55e00",
     "infer": "#0072b2",
     "search": "#009e73",
     "post": "#44aa99",
-    "respond": "#882255",
+    "respond": "#b0447e",
 }
 _ROW, _AROUND = 34, 90  # pixels: a request of a waterfall, and what is around them
 _HEIGHT = 260
@@ -69,17 +69,19 @@ def trade_figure(loads: Sequence[tuple[str, InsideLoad]]) -> dict[str, Any]:
     known = [(settings, load) for settings, load in loads if load.requests_per_s and load.p95_ms]
     if not known:
         return {"figures": [], "missing": "There is no chart: no load was answered yet."}
+    last_is_shown = known[0][1] is loads[0][1]
     trace = {
         "type": "scatter", "mode": "markers+text", "name": "loads",
         "x": [load.requests_per_s for _, load in known], "y": [load.p95_ms for _, load in known],
         "text": [f"{load.clients} clients" for _, load in known], "textposition": "top center",
         "customdata": [settings for settings, _ in known],
-        "marker": {"size": [14, *[9] * (len(known) - 1)], "color": COLOURS[0]},
+        "marker": {"size": [14 if last_is_shown else 9, *[9] * (len(known) - 1)], "color": COLOURS[0]},
         "hovertemplate": "%{customdata}<br>%{x:.1f} requests/s, p95 %{y:.1f} ms<extra></extra>",
     }  # fmt: skip
     figure = {
         "title": "Throughput against time",
-        "note": "Down and to the right is better; the large point is the last load.",
+        "note": "Down and to the right is better; "
+        + ("the large point is the last load." if last_is_shown else "the last load was not answered."),
         "label": "The 95th percentile of the times by requests a second, a point a load",
         "height": _HEIGHT,
         "traces": [trace],

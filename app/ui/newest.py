@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 from gradio.context import LocalContext
 
@@ -16,31 +18,51 @@ T = TypeVar("T")
 
 
 def newest_wins(handler: Callable[P, AsyncGenerator[T, None]]) -> Callable[P, AsyncGenerator[T, None]]:
-    """Wrap a handler that yields: where the same open page has called it again, the older call ends silently.
+    """Wrap a handler that yields: once a newer call of the same open page shows something, older ones end.
 
-    What the older call still does ends with the next value that it would have yielded.
+    They do so silently, with the next value that they would have yielded. Until then they hold that value
+    back: a newer call that ends without one, such as a question that is refused, takes nothing away.
     """
-    newest: dict[object, object] = {}
+    pages: WeakValueDictionary[object, _Calls] = WeakValueDictionary()
 
     @functools.wraps(handler)
     async def wrapped(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T, None]:
-        call = object()
-        page = _open_page() or call
-        newest[page] = call
+        call = asyncio.Event()
+        calls = pages.setdefault(_open_page() or call, _Calls())
+        calls.append(call)
         try:
             async with aclosing(handler(*args, **kwargs)) as values:
                 async for value in values:
-                    if newest.get(page) is not call:
+                    if not await calls.may_show(call):
                         return
                     yield value
         except EngineError:
-            if newest.get(page) is call:
+            if calls[-1:] == [call]:
                 raise
         finally:
-            if newest.get(page) is call:
-                del newest[page]
+            calls.end(call)
 
     return wrapped
+
+
+class _Calls(list[asyncio.Event]):
+    """A page's calls that may show something, as they were made; each is set when it has, or has ended."""
+
+    async def may_show(self, call: asyncio.Event) -> bool:
+        """Wait for what becomes of newer calls; return whether they leave the page to this one."""
+        while call in self and self[-1] is not call:
+            await self[-1].wait()
+        if call not in self:
+            return False
+        self[:] = [call]
+        call.set()
+        return True
+
+    def end(self, call: asyncio.Event) -> None:
+        """Leave the page to the older calls that still run, if this one has shown nothing."""
+        if call in self:
+            self.remove(call)
+        call.set()
 
 
 def _open_page() -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from app.ui.html_parts import escape
+from app.ui.html_parts import escape, render_warning
 from use_cases.zero_shot import Classification, LabelScore
 
 MAX_BARS = 20  # more labels than that are listed in the table only
@@ -14,6 +14,8 @@ EXPLANATIONS = {
     "sigmoid": "Sigmoid: each label is judged on its own, so none of them may fit.",
     "softmax": "Softmax: the labels compete and their probabilities add up to 100 %.",
 }
+
+_UNREAD = "Not made for these characters, which the model cannot tell apart"
 
 EMPTY_STATE = """
 <div class="empty-state">
@@ -73,8 +75,8 @@ def _card(result: Classification) -> str:
   <h3>{escape(result.model)}</h3>
   <p class="note">{EXPLANATIONS[result.score]}</p>
   <ol>{"".join(bars)}</ol>
-  {_warning("Too long for the model, which read only the beginning", result.truncated)}
-  {_warning("Not made for these characters, which the model cannot tell apart", result.unread)}
+  {render_warning("Too long for the model, which read only the beginning", result.truncated, "warning")}
+  {render_warning(_UNREAD, result.unread, "warning")}
   {_numbers(result.scores)}
   {_stages(result)}
 </section>"""
@@ -95,14 +97,6 @@ def _bar(label: str, score: float, css_class: str = "label") -> str:
         f'<div class="row"><span>{escape(label)}</span><span>{percent:.1f} %</span></div>'
         f'<div class="track"><div class="fill" style="width: {percent:.1f}%"></div></div></li>'
     )
-
-
-def _warning(sentence: str, labels: Sequence[str]) -> str:
-    if not labels:
-        return ""
-    named = ", ".join(f"“{escape(label[:40])}{'…' if len(label) > 40 else ''}”" for label in labels[:3])
-    more = f" and {len(labels) - 3} more" if len(labels) > 3 else ""
-    return f'<p class="warning">⚠ {sentence}: {named}{more}</p>'
 
 
 def _numbers(scores: Sequence[LabelScore]) -> str:

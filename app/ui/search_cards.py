@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from app.ui.html_parts import data_uri, escape, render_bar, render_note, render_score, render_stages
 from use_cases.retrieval.records import ImageRecord
-from use_cases.retrieval.search import ImageHit, SearchAnswer
+from use_cases.retrieval.search import ImageHit, SearchAnswer, text_warnings
 from use_cases.retrieval.text_search import TextAnswer, TextHit
 from use_cases.wording import counted
 
@@ -146,9 +146,9 @@ def _summary(answer: Answer) -> str:
 
 def _images(answer: SearchAnswer, others: Sequence[SearchAnswer]) -> str:
     cards = "".join(f"<li>{_card(hit, answer.score_kind, others)}</li>" for hit in answer.hits)
-    truncated = "⚠ The model read only the beginning of the text. " if answer.truncated else ""
+    warnings = "".join(f"⚠ {sentence} " for sentence in text_warnings(answer))
     return (
-        f'<p class="note">{truncated}{escape(answer.explanation) or _KINDS[answer.score_kind]}</p>'
+        f'<p class="note">{warnings}{escape(answer.explanation) or _KINDS[answer.score_kind]}</p>'
         f'<ol class="images">{cards}</ol><p class="scope">{_scope(answer)}</p>'
         f"{render_stages(answer.engine, answer.timings_ms)}"
     )

@@ -66,7 +66,7 @@ def named_folder(name: str, allowed: Sequence[Path]) -> ImageFiles:
         InvalidInputError: when it is none.
     """
     try:
-        path = Path(name).expanduser().resolve()
+        path = Path(os.path.expanduser(name)).resolve()
     except (RuntimeError, ValueError):  # an unknown user's home, a null byte
         raise InvalidInputError("That is no folder's name.") from None
     if not allowed:

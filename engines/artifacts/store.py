@@ -28,9 +28,9 @@ logger = logging.getLogger(__name__)
 def default_cache_dir() -> Path:
     """Return $SIGLIP_CACHE_DIR, else siglip-as-server in the user's cache folder."""
     if chosen := os.environ.get("SIGLIP_CACHE_DIR"):
-        return Path(chosen).expanduser()
+        return Path(os.path.expanduser(chosen))
     user_cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(user_cache).expanduser() / "siglip-as-server"
+    return Path(os.path.expanduser(user_cache)) / "siglip-as-server"
 
 
 def ensure_artifact(

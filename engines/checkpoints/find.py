@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 from pathlib import Path
 
 from engines.checkpoints.files import (
@@ -38,8 +39,9 @@ def find_checkpoint(name: str, *, allow_download: bool = False, allow_pickled: b
         UnknownModelError: when there is no such folder and no such model.
         BackendUnavailableError: when the hub cannot be reached or the download fails.
     """
-    folder = Path(name).expanduser()
-    if name and folder.is_dir():
+    # Unlike pathlib's, these raise nothing for ~nobody or a folder that is closed.
+    folder = Path(os.path.expanduser(name))
+    if name and os.path.isdir(folder):
         return folder
     pair = open_clip_hub_model(name)
     model = pair or parse_hub_name(name)

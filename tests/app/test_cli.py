@@ -3,13 +3,20 @@
 import io
 import json
 import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 
+import psutil
 import pytest
 
 from app.cli import benchmark, build, classify, doctor, random_checkpoint, records, settings
 from app.cli.errors import run_command
 from app.settings import Settings
 from engines.errors import InferenceError, InvalidInputError
+from tests.app.processes import PROJECT
 from tests.fakes import FIGURES, FakePool, fake_spec
 
 
@@ -131,6 +138,97 @@ def test_ctrl_c_is_one_word_and_code_130(capsys):
     assert capsys.readouterr() == ("", "Interrupted.\n")
 
 
+_COMMANDS = """
+import asyncio, sys, time
+from pathlib import Path
+from app.cli.errors import run_command
+from app.cli.own_server import server_process
+from engines.artifacts.builders import run_builder
+from use_cases import workers
+
+_, name, child = sys.argv
+
+def serve():
+    with server_process({}, Path(child)):
+        time.sleep(60)
+
+async def serve_and_wait():
+    with server_process({}, Path(child)):
+        await asyncio.sleep(60)
+
+def work():
+    workers.COMMAND = (sys.executable, child)
+    workers.run_worker({"threads": 1})
+
+commands = {"serve": serve, "wait": lambda: asyncio.run(serve_and_wait()), "work": work}
+commands["build"] = lambda: run_builder("long_task")
+raise SystemExit(run_command(commands[name]))
+"""
+_LONG_TASK = """
+import os, pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), sys.exit()))  # as a server that has work to end
+print("http://127.0.0.1:9", flush=True)
+here = pathlib.Path(__file__).parent
+(here / "pid.new").write_text(str(os.getpid()))
+(here / "pid.new").rename(here / "pid")
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("command", ["serve", "wait", "work", "build"])
+def test_sigterm_ends_a_command_with_what_it_has_started(command, tmp_path, monkeypatch):
+    child = tmp_path / "long_task.py"
+    child.write_text(_LONG_TASK)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PROJECT), str(tmp_path)]))
+    arguments = [sys.executable, "-c", _COMMANDS, command, str(child)]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            pid = int(wait_for(tmp_path / "pid"))
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+            process.send_signal(signal.SIGTERM)  # `timeout` sends two
+            _, err = process.communicate(timeout=30)
+            assert err == "Terminated.\n"
+            assert process.returncode in (143, -signal.SIGTERM)  # the second may come when all has ended
+            assert not runs(pid)
+        finally:
+            process.kill()
+
+
+def wait_for(path):
+    end_s = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < end_s:
+        time.sleep(0.02)
+    return path.read_text()
+
+
+def runs(pid):
+    end_s = time.monotonic() + 10  # on a busy machine a process that was killed has not ended at once
+    while psutil.pid_exists(pid) and time.monotonic() < end_s:
+        time.sleep(0.05)
+    return psutil.pid_exists(pid)
+
+
+@pytest.fixture
+def default_sigterm():
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_sigterm_is_handled_only_while_a_command_runs(default_sigterm):
+    codes = []
+    assert run_command(lambda: callable(signal.getsignal(signal.SIGTERM))) == 1
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    other = threading.Thread(target=lambda: codes.append(run_command(lambda: 7)))  # may handle no signal
+    other.start()
+    other.join()
+    assert codes == [7]
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # somebody else's choice
+    assert run_command(lambda: int(signal.getsignal(signal.SIGTERM))) == signal.SIG_IGN
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+
+
 @pytest.fixture(params=["short", "longer than what is kept back"])
 def prints(request):
     """Return a command that prints; what is short is written only at the end."""
@@ -182,6 +280,13 @@ def test_a_record_that_cannot_be_kept_is_printed_all_the_same(monkeypatch, capsy
     out, err = capsys.readouterr()
     assert out.splitlines() == ["a table", '{"kind":"towers"}']
     assert err == "error: the record cannot be written (No space left on device).\n"
+
+
+def test_a_record_that_does_not_fit_the_schema_is_printed_all_the_same(capsys):
+    assert records.show_record({"kind": "towers"}, "a table", write=True) == 2
+    out, err = capsys.readouterr()
+    assert out.splitlines() == ["a table", '{"kind":"towers"}']
+    assert err.startswith("error: the record is not kept. ")
 
 
 def test_a_record_whose_page_cannot_be_kept_is_not_called_lost(monkeypatch, tmp_path, capsys):

@@ -3,6 +3,7 @@
 import asyncio
 import html.parser
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import gradio as gr
 import pytest
 
 from app.services import Services
+from app.ui.compare_engines import build
 from app.ui.compare_engines_boards import COMMITTED, MEASURED
-from app.ui.compare_engines_cards import render_badge, render_engines
+from app.ui.compare_engines_cards import render_badge, render_engines, render_pages
 from app.ui.compare_engines_handlers import ALL_PICTURES, EngineHandlers
 from app.ui.compare_plots import engine_plot
 from engines.errors import BackendUnavailableError, InvalidInputError
@@ -21,7 +23,7 @@ from tests.app.search_page import page_request
 from tests.fakes import FIGURES, FakePool
 from tests.use_cases.comparison.test_engines import FakeRun, run  # noqa: F401  a fixture
 from use_cases.comparison.badge import Badge
-from use_cases.comparison.engine_records import find_record
+from use_cases.comparison.engine_records import find_record, model_pages, read_records
 from use_cases.comparison.engine_tables import EngineTable
 from use_cases.comparison.engines import Cosines, EngineRow
 from use_cases.retrieval.galleries import GalleryOptions
@@ -72,8 +74,38 @@ async def services(tmp_path, monkeypatch):
     await services.close()
 
 
-async def measure(handlers, engines=("onnx-int8-dynamic",), pictures=32):
-    return [shown async for shown in handlers.on_run(MODEL, list(engines), pictures, await page_request())]
+async def request_of(page=None, **rights):
+    request = await page_request(**rights)
+    request.session_hash = page
+    return request
+
+
+async def measure(handlers, engines=("onnx-int8-dynamic",), pictures=32, page=None, steps=None):
+    steps = [] if steps is None else steps
+    async for shown in handlers.on_run(MODEL, list(engines), pictures, await request_of(page)):
+        steps.append(shown)
+    return steps
+
+
+class HeldRun(FakeRun):
+    """Measures the reference at once, and then nothing until it is released."""
+
+    def __init__(self):
+        super().__init__()
+        self.release, self.ended = asyncio.Event(), []
+
+    async def __call__(self, job, cache_dir):
+        try:
+            if job["engine"] != "onnx-fp32":
+                await self.release.wait()
+            return await super().__call__(job, cache_dir)
+        finally:
+            self.ended.append(job["engine"])
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.01)
 
 
 async def estimate(handlers, model=MODEL, pictures=32, **rights):
@@ -154,12 +186,18 @@ async def test_a_measurement_shows_each_engine_as_it_is_done_and_stays(services,
     assert Page(shown[2]).text == page.text
 
 
-async def test_a_measurement_stands_beside_the_committed_record(services, run):  # noqa: F811
-    handlers = EngineHandlers(services, run)
+def commit_record(handlers):
+    """Let there be a committed record of the model."""
     record = find_record(handlers._boards._records, RECORDED)
     row = {**record.content["results"][0], "model": MODEL}
     committed = replace(record, content={**record.content, "results": [row]})
     handlers._boards._records.append(committed)
+    return committed
+
+
+async def test_a_measurement_stands_beside_the_committed_record(services, run):  # noqa: F811
+    handlers = EngineHandlers(services, run)
+    committed = commit_record(handlers)
     steps = await measure(handlers)
     assert steps[1][2]["visible"] is False  # it could not be come back to before the end
     assert steps[2][2] == gr.update(choices=[COMMITTED, MEASURED], value=MEASURED, visible=True)
@@ -241,6 +279,81 @@ async def test_ending_a_measurement_ends_its_worker(services, run):  # noqa: F81
     assert not services.measuring.locked()
 
 
+async def test_what_was_measured_before_a_measurement_was_stopped_stays(services, run):  # noqa: F811
+    held, steps = HeldRun(), []
+    handlers = EngineHandlers(services, held)
+    running = asyncio.ensure_future(measure(handlers, page="mine", steps=steps))
+    await until(lambda: steps)
+    assert steps[0][5]["visible"] is False
+    assert await handlers.on_stop(await request_of("mine")) == gr.skip()  # the measurement says how it ended
+    await asyncio.wait_for(running, 10)
+    assert held.ended[-1] == "onnx-int8-dynamic"
+    assert not services.measuring.locked()
+    status, _, _, table, _, *downloads = steps[-1]
+    assert re.search("Stopped after .* s, with 1 of 2 engines; what was measured stays", status)
+    assert "1 onnx-fp32" in Page(table).text
+    assert all(update["visible"] for update in downloads)
+    assert f"\n{MODEL},32,onnx-fp32,passed," in Path(downloads[0]["value"]).read_text("utf-8")
+    assert Page((await handlers.on_show(MODEL))[2]).text == Page(table).text
+
+
+async def test_after_a_stop_the_committed_record_can_be_gone_back_to(services, run):  # noqa: F811
+    held, steps = HeldRun(), []
+    handlers = EngineHandlers(services, held)
+    commit_record(handlers)
+    running = asyncio.ensure_future(measure(handlers, steps=steps))
+    await until(lambda: steps)
+    await handlers.on_stop(await request_of())
+    await asyncio.wait_for(running, 10)
+    assert steps[-1][2] == gr.update(choices=[COMMITTED, MEASURED], value=MEASURED, visible=True)
+
+
+async def test_what_was_measured_stays_when_its_page_is_closed(services, run):  # noqa: F811
+    steps = []
+    handlers = EngineHandlers(services, HeldRun())
+    running = asyncio.ensure_future(measure(handlers, steps=steps))
+    await until(lambda: steps)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    text = Page((await handlers.on_show(MODEL))[2]).text
+    assert text.startswith(f"{MODEL}, 32 held-out pictures")
+
+
+async def test_stop_ends_what_its_own_page_measures_alone(services, run):  # noqa: F811
+    held, mine, others = HeldRun(), [], []
+    handlers = EngineHandlers(services, held)
+    nothing = "There is nothing to stop: this page measures nothing now."
+    assert nothing in await handlers.on_stop(await request_of("mine"))
+    other = asyncio.ensure_future(measure(handlers, page="other", steps=others))
+    await until(lambda: others)
+    assert nothing in await handlers.on_stop(await request_of("mine"))
+    waiting = asyncio.ensure_future(measure(handlers, page="mine", steps=mine))
+    await until(lambda: mine)
+    assert "Another measurement runs" in mine[0][0]
+    assert await handlers.on_stop(await request_of("mine")) == gr.skip()
+    await asyncio.wait_for(waiting, 10)
+    assert "Stopped before an engine was measured." in mine[-1][0]
+    assert mine[-1][1:] == (gr.skip(),) * 7
+    assert services.measuring.locked()
+    held.release.set()
+    await asyncio.wait_for(other, 10)
+    assert "Measured 2 engines in" in others[-1][0]
+    assert nothing in await handlers.on_stop(await request_of("other"))
+
+
+async def test_a_measurement_that_is_left_while_it_waits_takes_no_turn(services, run):  # noqa: F811
+    steps = []
+    async with services.measuring:
+        waiting = asyncio.ensure_future(measure(EngineHandlers(services, run), steps=steps))
+        await until(lambda: steps)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    assert not services.measuring.locked()
+    assert len(await measure(EngineHandlers(services, run))) == 3
+
+
 async def test_how_long_it_takes_is_said_before(services, tmp_path):
     handlers = EngineHandlers(services, FakeRun())
     services.pool.specs[MODEL] = get_bundled_model(MODEL)
@@ -257,6 +370,39 @@ async def test_of_a_model_that_is_not_loaded_nothing_is_promised(services):
     services.pool.is_ready = lambda key: False
     said = await estimate(EngineHandlers(services, FakeRun()))
     assert said.startswith(f"How long it takes can be told once {MODEL} is loaded, which it is not now.")
+
+
+async def test_how_long_it_takes_is_looked_at_again_until_the_model_is_loaded(services):
+    handlers = EngineHandlers(services, FakeRun())
+    handlers._probes[MODEL] = (float("inf"), (20.0, 4.0))
+
+    async def look(model=MODEL, **rights):
+        said, timer = await handlers.on_look(model, [], 32, await request_of(**rights))
+        return Page(said).text, timer["active"]
+
+    assert (await look())[0].startswith("Takes about")
+    assert not (await look())[1]
+    services.pool.is_ready = lambda key: False
+    assert (await look())[1]
+    assert not (await look(RECORDED))[1]  # it is not offered
+    assert not (await look(may_change=False))[1]
+
+    async def damaged(*_):
+        raise InvalidInputError("The checkpoint is damaged.")
+
+    services.pool.key = damaged
+    assert not (await look())[1]
+
+
+async def test_the_page_looks_again_when_a_measurement_has_ended_and_while_a_model_is_loaded(services):
+    with gr.Blocks() as page:
+        build(services)
+    timers = {each._id for each in page.blocks.values() if isinstance(each, gr.Timer)}
+    (run_id,) = [number for number, each in page.fns.items() if each.name == "on_run"]
+    looks = [each for each in page.fns.values() if each.name == "on_look"]
+    assert any(each.trigger_after == run_id and not each.trigger_only_on_success for each in looks)
+    assert any((timer, "tick") in each.targets for each in looks for timer in timers)
+    assert all(timers < {output._id for output in each.outputs} for each in looks)
 
 
 @pytest.mark.parametrize(
@@ -283,6 +429,14 @@ def test_reasons_are_escaped_and_stand_in_their_rows():
     assert "It <b>needs</b> ${x}." in Page(markup).text
     assert 'title="&lt;"' in render_badge(Badge("failed", "<"))
     assert "Nothing is known" in render_engines(EngineTable(MODEL, None, (), "No record."))
+
+
+def test_sentences_of_other_records_are_shown_without_markdown():
+    records, _ = read_records()
+    model = "siglit-mini"
+    text = Page(render_pages(model, model_pages(records, model))).text
+    assert "Reliability on onnx-fp32: sigmoid of each image and label." in text
+    assert "`" not in text
 
 
 def test_a_nan_stays_out_of_the_chart():

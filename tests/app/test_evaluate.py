@@ -3,6 +3,7 @@
 import gc
 import json
 import re
+import sys
 import weakref
 from functools import partial
 
@@ -127,6 +128,30 @@ def test_models_in_folders_of_the_same_name_are_told_apart(table, tmp_path, caps
     assert first["model"] != second["model"]
     assert [each["minus"]["model"] for each in differences] == [first["model"], second["model"]]
     assert str(tmp_path) not in out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_folder_whose_name_is_no_text_has_a_record_all_the_same(table, capsys, monkeypatch, tmp_path):
+    folder = tmp_path / "caf\udce9"
+    folder.mkdir()
+    for path in tmp_path.glob("*.png"):
+        (folder / path.name).write_bytes(path.read_bytes())
+        (folder / path.name).with_suffix(".txt").write_text(path.stem)
+    monkeypatch.setattr(records, "write_record", partial(write_record, folder=tmp_path / "results"))
+    arguments = ["retrieval", "--dataset", str(folder), "--model", "siglit-mini", "--write"]
+    assert evaluate.main(arguments) == 0
+    (path,) = (tmp_path / "results").glob("retrieval-*.json")
+    assert read_record(path)["settings"]["dataset"] == r"caf\udce9"
+    assert r"caf\udce9" in path.with_suffix(".md").read_text("utf-8")
+
+
+def test_the_folder_one_is_in_has_a_name(table, capsys, monkeypatch):
+    (table.parent / "red.txt").write_text("red")
+    monkeypatch.chdir(table.parent)
+    assert evaluate.main(["retrieval", "--dataset", "."]) == 0
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert record["settings"]["dataset"] == table.parent.name
+    assert f"--dataset {table.parent.name}" in record["command"]
 
 
 def test_a_record_is_kept_with_its_page(table, tmp_path, capsys, monkeypatch):

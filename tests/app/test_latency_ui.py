@@ -9,9 +9,12 @@ import gradio as gr
 import pytest
 
 from app.services import Services
+from app.ui import latency_plots
 from app.ui.latency_handlers import ALL, LatencyHandlers
+from app.ui.latency_plots import trade_figure
 from tests.app.search_page import MODELS, LoadedPool, Page, collect, page_request
 from tests.fakes import fake_spec
+from use_cases.load.inside import InsideLoad
 from use_cases.telemetry.views import WHOLE
 from use_cases.zero_shot import classify_image
 
@@ -39,6 +42,34 @@ async def look(services, stage=WHOLE, engine=ALL, shown=()):
 
 def figures(shown):
     return {figure["name"]: figure for figure in shown[0]["figures"]}
+
+
+def luminance(colour):
+    """Return the relative luminance of #rrggbb, WCAG 2.2."""
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("ground", ["#ffffff", "#0b0f19", "#27272a"])  # of the themes
+async def test_every_stage_can_be_seen_in_both_themes(ground):
+    for stage, colour in latency_plots._STAGE_COLOURS.items():
+        darker, lighter = sorted([luminance(colour), luminance(ground)])
+        assert (lighter + 0.05) / (darker + 0.05) > 2.2, stage
+
+
+async def test_the_large_point_is_the_last_load():
+    answered = InsideLoad(4, 5.0, 90, 0, requests_per_s=18.0, p50_ms=100.0, p95_ms=200.0)
+    refused = InsideLoad(64, 1.0, 0, 50, requests_per_s=None, p50_ms=None, p95_ms=None)
+    (figure,) = trade_figure([("new", answered), ("old", answered)])["figures"]
+    assert figure["traces"][0]["marker"]["size"] == [14, 9]
+    assert "the large point is the last load" in figure["note"]
+    (figure,) = trade_figure([("new", refused), ("old", answered)])["figures"]
+    assert figure["traces"][0]["marker"]["size"] == [9]
+    assert "the last load was not answered" in figure["note"]
+    assert "no load was answered yet" in trade_figure([("new", refused)])["missing"]
 
 
 async def test_before_the_first_request_every_chart_says_what_is_missing(services):

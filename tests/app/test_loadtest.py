@@ -6,7 +6,7 @@ from functools import partial
 import psutil
 import pytest
 
-from app.cli import loadtest, records
+from app.cli import loadtest, own_server, records
 from use_cases.load import plan, quantities
 from use_cases.load.connection import LoadTestError
 from use_cases.load.inputs import NewTexts
@@ -61,11 +61,32 @@ def test_a_server_of_its_own_is_stopped_at_the_end(capsys, monkeypatch):
     assert not psutil.pid_exists(pids[0])
 
 
+def test_a_server_that_does_not_stop_is_killed_after_the_record_was_printed(tmp_path, monkeypatch, capsys):
+    script = tmp_path / "app.py"
+    script.write_text(
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        " print('http://127.0.0.1:9', flush=True); time.sleep(60)"
+    )
+    pids = []
+    monkeypatch.setattr(own_server, "_APP", script)
+    monkeypatch.setattr(own_server, "_STOP_S", 0.3)
+    monkeypatch.setattr(
+        loadtest, "run_load_test", lambda server, *_, **__: pids.append(server.pid) or ([], [])
+    )
+    assert loadtest.main(QUICK) == 2
+    out, err = capsys.readouterr()
+    assert json.loads(out.splitlines()[-1])["kind"] == "load"
+    assert err == "error: The server did not stop within 0.3 s of SIGTERM and was killed.\n"
+    assert not psutil.pid_exists(pids[0])
+
+
 @pytest.mark.model
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["--url", "here"], "'here' is no address of a server"),
+        (["--url", "http://127.0.0.1:7860/ü"], "'http://127.0.0.1:7860/ü' is no address of a server"),
+        (["--url", "http://.example.com"], "'http://.example.com' is no address of a server"),
         (["--url", "http://127.0.0.1:9"], "No server answers at http://127.0.0.1:9"),
         (["--model", "random:resnet"], "No random checkpoint 'resnet'"),
         (["--model", "nothing"], "The server did not start: No model 'nothing'"),

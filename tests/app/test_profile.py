@@ -36,6 +36,7 @@ class RedSamples:
             "Cannot write missing-",
         ),
         (["siglit-mini", "--engine", "onnx-fp32", "--plot", "/"], "Cannot write /"),
+        (["siglit-mini", "--engine", "onnx-fp32", "--plot", "x" * 300], "(File name too long); name a file"),
         (["siglit-mini", "--engine", "onnx-fp32,torch-fp32", "--trace", "."], "--trace is '.'"),
         (["siglit-mini", "--engine", "onnx-fp32", "--seconds", "301"], "--seconds is 301"),
         (["siglit-mini", "--engine", "torch-fp32", "--no-ort-arena"], "are ONNX Runtime's"),

@@ -314,6 +314,13 @@ def test_an_error_has_one_name_however_it_left(api):
     assert all(outcome == outcome.lower() for outcome in outcomes)
 
 
+def test_an_unknown_parameter_is_told_what_there_is(api):
+    answer = api.post("/v1/classify", json={"images": [CAT_URI], "labels": ["a"], "model": "siglit-mini"})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["param"] == "model"
+    assert "no such parameter here, only images, labels, templates, models, engine" in answer.text
+
+
 def test_an_unknown_model_is_not_found(api):
     answer = api.get("/v1/models/google/none")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_model")

@@ -13,7 +13,7 @@ def found(model, *ids, **facts):
     hits = [ImageHit(rank, 0.5, 0.5, record(id_, caption="")) for rank, id_ in enumerate(ids, 1)]
     defaults = {
         "engine": "fake", "score_kind": "cosine", "has_more": False, "searched": 9, "total": 9, "exact": True,
-        "explanation": "", "truncated": False, "timings_ms": {},
+        "explanation": "", "truncated": False, "unread": False, "timings_ms": {},
     }  # fmt: skip
     return SearchAnswer(model=model, hits=tuple(hits), **(defaults | facts))
 

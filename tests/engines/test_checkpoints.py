@@ -77,7 +77,9 @@ def test_a_hub_id_is_found_in_the_local_cache_without_asking_the_network(tiny_si
     assert load_engine("someone/tiny", "torch-fp32").spec.name == "someone/tiny"
 
 
-@pytest.mark.parametrize("name", ["nobody/nothing", "no-such-model", "not a/valid id!", ""])
+@pytest.mark.parametrize(
+    "name", ["nobody/nothing", "no-such-model", "not a/valid id!", "", "~nobody-here/x", "x" * 300]
+)
 def test_an_unknown_name_lists_the_known_models(name, tmp_path, monkeypatch):
     from huggingface_hub import constants
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from engines.errors import BackendUnavailableError, InvalidInputError, UnknownModelError
-from use_cases.benchmark import BenchmarkPlan, compare, run_benchmark
+from use_cases.benchmark import BenchmarkPlan, check_plan, compare, public_name, run_benchmark
 from use_cases.benchmark_subjects import PLAIN, job_model
 from use_cases.workers import run_worker
 
@@ -101,6 +101,28 @@ def test_an_unknown_model_ends_the_benchmark_before_it_starts():
     with pytest.raises(UnknownModelError):
         run_benchmark(BenchmarkPlan(models=("nothing",), engines=ENGINES), TwoSamples(), worker)
     assert worker.calls == []
+
+
+def test_a_folder_has_a_public_name_however_it_is_written(tmp_path, monkeypatch):
+    (tmp_path / "tuned").mkdir()
+    monkeypatch.chdir(tmp_path / "tuned")
+    assert {public_name(each) for each in (".", "../tuned", "../tuned/", str(tmp_path / "tuned"))} == {
+        "tuned"
+    }
+    assert public_name("google/siglip-base-patch16-224") == "google/siglip-base-patch16-224"
+
+
+def test_two_models_of_one_name_are_refused_and_one_written_twice_is_not(tmp_path, monkeypatch):
+    from tests.checkpoints import build_tiny_clip
+
+    folders = [tmp_path / parent / "tuned" for parent in ("one", "two")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        build_tiny_clip(folder)
+    with pytest.raises(InvalidInputError, match="Two models are called 'tuned'; rename the folder of one"):
+        check_plan(BenchmarkPlan(models=tuple(map(str, folders)), engines=ENGINES))
+    monkeypatch.chdir(tmp_path / "one")
+    assert list(check_plan(BenchmarkPlan(models=("tuned", str(folders[0])), engines=ENGINES))) == ["tuned"]
 
 
 def test_a_worker_that_dies_is_told_in_one_sentence():

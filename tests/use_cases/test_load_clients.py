@@ -92,6 +92,13 @@ def test_metrics_are_parsed():
     assert samples[0] == ("a", {}, 1.5)
     assert samples[1][1]["tower"] == "image"
     assert samples[1][2] == 2000
+    assert parse_metrics("Not Found\n") == []
+
+
+@pytest.mark.parametrize("body", [b"Not Found", b"\xff\xfe"])
+def test_a_server_without_metrics_is_named_in_a_sentence(body):
+    with serving(metrics=(404, body)) as (_, address), pytest.raises(LoadTestError, match="has no metrics"):
+        Server(address=address, model="m").counts()
 
 
 OFFER = (200, b'{"data": [{"id": "m"}]}')
@@ -104,6 +111,10 @@ OFFER = (200, b'{"data": [{"id": "m"}]}')
         ({"models": (401, b'{"error": {"message": "Bring a key."}}')}, "refuses to be asked: Bring a key."),
         ({"models": (200, b"<html>")}, "not this project's"),
         ({"models": (200, b"[]")}, "not this project's"),
+        ({"models": (200, b'{"data": null}')}, "not this project's"),
+        ({"models": (200, b'{"data": ["x"]}')}, "not this project's"),
+        ({"models": (200, b'{"data": [{"id": 7}]}')}, "not this project's"),
+        ({"models": (401, b'{"error": {"detail": "No."}}')}, "refuses to be asked: status 401"),
         ({"models": (200, b'{"data": [{"id": "other"}]}')}, "Unknown model 'm'; this server offers other."),
         ({"models": OFFER, "embeddings": (409, b'{"error": {"message": "Too far off."}}')}, "Too far off."),
     ],
@@ -123,7 +134,18 @@ def test_a_model_is_waited_for_until_it_is_loaded(monkeypatch):
         assert loading.check(NewTexts(1)) == "e"
 
 
-@pytest.mark.parametrize("address", ["here", "ftp://localhost", "http://", "http://localhost:port"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("here", "ftp://localhost", "http://", "http://localhost:port", "http://127.0.0.1:7860/ü"),
+        *("http://127.0.0.1:7860/a b", "http://.example.com", f"http://{'a' * 64}.example.com", "http://a b"),
+    ],
+)
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(LoadTestError, match="is no address"):
         Connection(address)
+
+
+@pytest.mark.parametrize("address", ["http://bücher.example/%C3%BC", "https://[::1]:7860/siglip/"])
+def test_what_is_an_address_is_taken(address):
+    Connection(address)

@@ -7,12 +7,12 @@ import pytest
 from app.cli.load_table import load_table
 from engines.errors import BackendUnavailableError
 from tests.stub_server import serving
-from use_cases.load import plan
-from use_cases.load.connection import LoadTestError
+from use_cases.load import clients, plan
 from use_cases.load.plan import LoadPlan
 from use_cases.load.run import fewest_clean_rounds, run_load_test
 from use_cases.load.server import Server
 from use_cases.load.tables import load_tables
+from use_cases.workers import TIMEOUT_S
 
 ANSWERS = {
     "models": (200, b'{"data": [{"id": "m"}]}'),
@@ -28,6 +28,7 @@ PLAN = LoadPlan(clients=(2,), seconds=0.1, rounds=2, sweep=True)
 @pytest.fixture(autouse=True)
 def short_rounds(monkeypatch):
     monkeypatch.setattr(plan, "_MIN_ROUND_S", 0.1)
+    monkeypatch.setattr(clients, "_MAX_PAUSE_S", 0.02)
 
 
 def fake_worker(job):
@@ -80,8 +81,40 @@ def test_a_model_that_is_only_on_the_server_leaves_the_rest_to_be_compared():
     assert "| - | - | of the loop's rate lost | No model 'm' here. |" in load_tables(rows)
 
 
-def test_a_server_that_refuses_ends_the_test():
-    with pytest.raises(LoadTestError, match="No request was answered well"):
-        run(classify=(429, b"{}"))
-    with pytest.raises(LoadTestError, match="The server refused a request: Too many"):
-        run(classify=(429, b'{"error": {"message": "Too many."}}'), planned=replace(PLAN, mix={"embed": 1}))
+def test_a_server_that_refuses_leaves_the_rest_to_be_compared():
+    refused = (429, b'{"error": {"message": "Too many."}}')
+    levels, comparisons = run(classify=refused, planned=replace(PLAN, mix={"classify": 1}))
+    found = {each.measurement: each for each in comparisons}
+    assert [level.clients for level in levels] == [2]
+    assert "No request was answered well" in found["overhead"].reason
+    assert found["lone"].reason == found["repeat"].reason == "The server refused a request: Too many."
+    assert {found[name].value.num_rounds for name in ("labels", "policy")} == {2}
+    assert "lone: not available: The server refused a request" in load_table(levels, comparisons)
+
+
+def test_a_server_that_is_gone_leaves_what_was_measured_and_no_address():
+    with serving(**ANSWERS) as (http, address):
+
+        def worker(job):
+            http.shutdown()
+            http.server_close()
+            return fake_worker(job)
+
+        levels, comparisons = run_load_test(
+            Server(address=address, model="m"),
+            replace(PLAN, sweep=False),
+            model="public",
+            source="m",
+            worker=worker,
+        )
+    assert levels[0].ok > 0
+    assert {each.value for each in comparisons} == {None}
+    overhead, *others = (each.reason for each in comparisons)
+    assert overhead.startswith("No request was answered well")
+    assert {reason.partition(" (")[0] for reason in others} == {"No server answers at URL"}
+
+
+def test_the_longest_times_fit_into_what_a_worker_has():
+    longest = LoadPlan(seconds=3600.0)
+    assert 11 * longest.round_s + longest.warmup_s + 10 + 120 < TIMEOUT_S  # each policy, and loading
+    assert LoadPlan(seconds=30.0).round_s == 6.0

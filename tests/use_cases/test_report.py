@@ -8,7 +8,7 @@ import pytest
 
 from use_cases.report.chart import Chart, Point, Series, slug
 from use_cases.report.datasets import name_datasets
-from use_cases.report.files import differences, report_files, write_files
+from use_cases.report.files import differences, distinct_charts, report_files, write_files
 from use_cases.report.general import general_table
 from use_cases.report.kind import Entry, processor, rounds_facts
 from use_cases.report.kinds import KINDS, kind_of
@@ -251,6 +251,16 @@ def chart(**changes):
         "rows": ("r1", "r2"),
     }
     return Chart(**plain | changes)
+
+
+def test_charts_whose_names_would_be_the_same_are_told_apart_by_their_titles():
+    cats, dogs = (chart(name="recall", title=title) for title in ("猫", "犬"))
+    other = chart(name="other")
+    drawn = distinct_charts({"retrieval": [cats, dogs], "towers": [other]})
+    first, second = [each.name for each in drawn["retrieval"]]
+    assert first != second
+    assert {first[:7], second[:7]} == {"recall-"}
+    assert drawn["towers"] == [other]
 
 
 @pytest.mark.parametrize("log_x", [False, True])

@@ -16,12 +16,15 @@ from use_cases.zero_shot import Scores
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairAgreement:
-    """Two columns of a comparison; correlations are in [-1, 1], and None where one column is constant."""
+    """Two columns of a comparison; correlations are in [-1, 1], and None where one column is constant.
+
+    A share is None where there was no choice: the best of a single text, or image, is always the same.
+    """
 
     spearman: float | None  # of the cosines of all pairs of an image and a text
     kendall: float | None  # tau-b of the order of the texts, mean over the images
-    same_best_text: float  # share of the images, 0 to 1
-    same_best_image: float  # share of the texts, 0 to 1
+    same_best_text: float | None  # share of the images, 0 to 1
+    same_best_image: float | None  # share of the texts, 0 to 1
 
 
 def agreement(first: Scores, second: Scores) -> PairAgreement:
@@ -65,5 +68,7 @@ def _centred_ranks(values: NDArray[Any]) -> NDArray[np.float64]:
     return centred
 
 
-def _same(first: Scores, second: Scores, axis: int) -> float:
+def _same(first: Scores, second: Scores, axis: int) -> float | None:
+    if first.shape[axis] < 2:
+        return None
     return float(np.mean(first.argmax(axis) == second.argmax(axis)))

@@ -21,12 +21,21 @@ from use_cases.resampling import Estimate
 from use_cases.zero_shot import Scores
 
 
+@dataclass(frozen=True, slots=True)
+class CalibrationError:
+    """An expected calibration error, 0 to 1, and its 95 % bootstrap interval over the images."""
+
+    value: float
+    low: float | None  # both are None for one image: each resample of it says the same, which is no certainty
+    high: float | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """The reliability curve of one model on one comparison."""
 
     bins: tuple[ReliabilityBin, ...]  # by probability; empty ones are left out
-    expected_error: Estimate  # the expected calibration error, 0 to 1
+    expected_error: CalibrationError
     num_predictions: int
     predicts: Literal["pairs", "best texts"]
 
@@ -40,13 +49,20 @@ def calibrate(logits: Scores, truth: Truth, kind: str) -> Calibration | None:
         kind: "sigmoid" or "softmax".
     """
     known = truth.any(axis=1)
-    if not known.any():
+    num_known = int(known.sum())
+    if not num_known:
         return None
     of_pairs = kind == "sigmoid"
     predictions = (pair_predictions if of_pairs else top1_predictions)(logits[known], truth[known])
     return Calibration(
         bins=tuple(reliability(predictions.equal_width)),
-        expected_error=measure(predictions)["ece"],
-        num_predictions=int(known.sum()) * (truth.shape[1] if of_pairs else 1),
+        expected_error=_error(measure(predictions)["ece"], num_known),
+        num_predictions=num_known * (truth.shape[1] if of_pairs else 1),
         predicts="pairs" if of_pairs else "best texts",
     )
+
+
+def _error(estimate: Estimate, num_images: int) -> CalibrationError:
+    if num_images < 2:
+        return CalibrationError(estimate.value, None, None)
+    return CalibrationError(estimate.value, estimate.low, estimate.high)

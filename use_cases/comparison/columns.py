@@ -51,6 +51,7 @@ class Column:
     none_of_these: float | None  # in [0, 1]; None for softmax, which cannot tell
     templates: tuple[str, ...]  # whose embeddings are averaged
     truncated: tuple[str, ...]  # labels of which the model saw only the beginning
+    unread: tuple[str, ...]  # labels that the model cannot read, or not all of them: another script, an emoji
     cold: bool  # the model had to be loaded for this request
     timings_ms: dict[str, float]  # by stage
 
@@ -142,6 +143,7 @@ async def score_labels(
 def make_column(scores: ModelScores) -> Column:
     """Read a model's logits in every way: sigmoid, softmax, rank."""
     cosines, logits, spec = scores.cosines(), scores.logits(), scores.spec
+    preprocessor = scores.pooled.engine.preprocessor
     sigmoid = scores_from_logits(logits, replace(spec, score="sigmoid"))
     softmax = scores_from_logits(logits, replace(spec, score="softmax"))
     is_sigmoid = spec.score == "sigmoid"
@@ -165,6 +167,7 @@ def make_column(scores: ModelScores) -> Column:
         none_of_these=1 - float(sigmoid.max()) if is_sigmoid else None,
         templates=scores.templates,
         truncated=scores.truncated,
+        unread=tuple(label for label in scores.labels if not preprocessor.knows(label)),
         cold=scores.pooled.load_ms > 0,
         timings_ms=scores.timings_ms,
     )

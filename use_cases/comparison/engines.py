@@ -1,7 +1,15 @@
-"""Every engine of one model, measured here: accuracy kept against float32, time, memory, size."""
+"""Every engine of one model, measured here: accuracy kept against float32, time, memory, size.
+
+As a program, `python -m use_cases.comparison.engines`, it computes the float32 vectors that engines are
+compared with: a job on stdin, JSON on stdout.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,8 +24,11 @@ from engines.errors import EngineError
 from engines.factory import EngineOptions, resolve_model
 from engines.models import ModelSpec
 from engines.quality import REFERENCE_ENGINE, Quality, compare_embeddings, ensure_reference
-from engines.worker.background import in_background
+from engines.worker.background import in_background_to_the_end
+from use_cases import workers
 from use_cases.background_workers import Run
+from use_cases.benchmark_subjects import job_model
+from use_cases.benchmark_worker import ERROR_CODE
 from use_cases.comparison.badge import Badge, judge
 from use_cases.comparison.engine_quality import (
     GalleryEmbeddings,
@@ -30,6 +41,7 @@ from use_cases.latency import Effort
 from use_cases.resampling import Estimate
 
 EFFORT = Effort(num_warmup=2, min_iters=5, min_duration_s=1.0)
+_NICENESS = 10  # of 19: a server that shares the cores with it gets nine times its time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +119,49 @@ async def measure_engines(plan: EnginePlan, run: Run) -> AsyncIterator[EngineRow
         InvalidInputError: when its folder is not a checkpoint.
     """
     options = EngineOptions(cache_dir=plan.cache_dir, allow_pickled_weights=plan.allow_pickled_weights)
-    spec = await in_background(resolve_model, plan.model, options)
+    spec = await in_background_to_the_end(resolve_model, plan.model, options)
     measurement = _Measurement(plan, spec, run)
     await measurement.read_reference()
     for engine in in_order(plan.engines):
         yield await measurement.measure(engine)
+
+
+async def reference_vectors(plan: EnginePlan, model: str) -> tuple[Embeddings, Embeddings]:
+    """Return the stored float32 vectors of the gate's samples, computing them when they are missing.
+
+    That happens in a process of its own, which may have to build the engine first; a caller that is cancelled
+    takes it along.
+
+    Args:
+        plan: of the measurement.
+        model: its name, as it was resolved.
+
+    Raises:
+        BackendUnavailableError: with the process's own sentence, or its last line when it died.
+    """
+    job = {
+        "model": model,
+        "allow_pickled_weights": plan.allow_pickled_weights,
+        "threads": plan.num_threads,
+        "cache_dir": str(plan.cache_dir.absolute()),
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "use_cases.comparison.engines"),
+        cwd=workers.ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=workers.environment(job),
+    )
+    try:
+        stdout, stderr = await process.communicate(json.dumps(job).encode())
+    finally:
+        if process.returncode is None:
+            workers.kill_tree(process.pid)
+            await process.wait()
+    answer = workers.read_answer(process.returncode or 0, stdout.decode(), stderr.decode())
+    with np.load(answer["path"]) as rows:
+        return rows["images"], rows["texts"]
 
 
 def in_order(engines: Sequence[str]) -> list[str]:
@@ -139,14 +189,10 @@ class _Measurement:
         }
 
     async def read_reference(self) -> None:
-        """Read the stored float32 vectors of the gate's samples, computing them when they are missing."""
         try:
-            path = await in_background(ensure_reference, self._spec, self._plan.cache_dir)
+            self._vectors = await reference_vectors(self._plan, self._spec.name)
         except EngineError as error:
             self._no_vectors = f"There are no float32 vectors to compare with: {error}"
-            return
-        with np.load(path) as rows:
-            self._vectors = rows["images"], rows["texts"]
 
     async def measure(self, engine: str) -> EngineRow:
         job = {**self._job, "engine": engine}
@@ -194,3 +240,21 @@ class _Measurement:
             "tasks": measure_tasks(embedded, held_out),
             "changes": measure_changes(embedded, self._reference, held_out) if self._reference else {},
         }
+
+
+def main() -> int:
+    """Do the job on stdin; the last line of stdout is {"path": of the vectors} or {"error": one sentence}."""
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)  # and so are all that it starts
+    job = json.load(sys.stdin)
+    try:
+        path = ensure_reference(job_model(job), Path(job["cache_dir"]))
+    except EngineError as error:
+        print(json.dumps({"error": str(error)}))
+        return ERROR_CODE
+    print(json.dumps({"path": str(path)}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -22,7 +22,7 @@ from use_cases.images import PixelBudget, read_image
 from use_cases.labelled.metrics import Truth
 from use_cases.retrieval.thumbnails import encode_thumbnail, shrink
 from use_cases.similarity import Similarity, compare
-from use_cases.zero_shot import MAX_LABEL_CHARS, min_image_side
+from use_cases.zero_shot import MAX_LABEL_CHARS, Scores, min_image_side
 
 MAX_IMAGES, MAX_TEXTS, MAX_COLUMNS = 50, 200, 6
 OpenEngine: TypeAlias = Callable[[str, str], Awaitable[PooledEngine]]  # of a model and an engine's name
@@ -44,7 +44,7 @@ class ManyColumn:
 
     pooled: PooledEngine  # that answered; it may be unloaded by now
     similarity: Similarity
-    found: float | None  # share of images whose best text is their own; of those that have one
+    found: float | None  # share of images whose best text is their own; of those that have one; see `_found`
     calibration: Calibration | None
 
     @property
@@ -83,7 +83,7 @@ class ManyComparison:
     truth: Truth | None  # [n_images, n_texts]; None when no text is known to describe an image
     columns: tuple[ManyColumn, ...]
     agreements: dict[tuple[int, int], PairAgreement]  # by the positions of two columns
-    unreadable: dict[str, str]  # images that were left out, and why
+    unreadable: dict[str, str]  # images that were left out, and why; by name, see `_each_once`
     failures: dict[str, str]  # columns without an answer, and why
     notes: tuple[str, ...]
 
@@ -100,8 +100,9 @@ async def compare_many(question: ManyQuestion, open_engine: OpenEngine) -> ManyC
     is unloaded before all have answered.
 
     Raises:
-        InvalidInputError: when there are no or too many images, texts or columns, no image can be read, or no
-            engine can be loaded.
+        InvalidInputError: when there are no or too many images, texts or columns, a text is too long, no
+            image can be read, or no engine can be loaded.
+        EngineError: the first column's of those that were loaded, when none of them answers.
     """
     _check(question)
     failures: dict[str, str] = {}
@@ -125,13 +126,8 @@ async def _compare(
     """Ask engines that are kept; to the failures are added those that fail."""
     sources, unreadable = await _read(question.images, opened)
     images = tuple(image for place, image in enumerate(question.images) if place in sources)
-    typed = question.texts or tuple(image.caption for image in images if image.caption)
+    typed = question.texts or _captions(images)
     texts = tuple(dict.fromkeys(typed))
-    if not texts:
-        raise InvalidInputError(
-            "There are no texts; type some, one a line, or add text files with captions, such as photo.txt"
-            " for photo.jpg."
-        )
     in_order = is_in_order(question.images, typed, in_order=question.in_order)
     truth = own_texts(question.images, texts, typed if in_order else None)
     if truth is not None:
@@ -139,11 +135,15 @@ async def _compare(
         if not truth.any():  # the images that texts describe are those that cannot be read
             truth = None
     columns: list[ManyColumn] = []
+    errors: list[EngineError] = []
     for pooled in opened:
         try:
             columns.append(_column(pooled, await compare(pooled, list(sources.values()), texts), truth))
         except EngineError as error:
+            errors.append(error)
             failures[_column_name(pooled.engine.spec.name, pooled.engine.engine.name)] = str(error)
+    if not columns:  # nothing to draw; the page keeps what it shows
+        raise errors[0]
     return ManyComparison(
         images=images,
         thumbnails=tuple(await asyncio.to_thread(_thumbnails, list(sources.values()))),
@@ -175,11 +175,32 @@ def _check(question: ManyQuestion) -> None:
     for noun, count, most in counts:
         if count > most:
             raise InvalidInputError(f"There are {count:,} {noun}; at most {most} are compared at once.")
-    for text in (*question.texts, *(image.caption for image in question.images)):
-        if len(text) > MAX_LABEL_CHARS:
-            raise InvalidInputError(
-                f"The text {text[:30]!r}... has {len(text):,} characters; at most {MAX_LABEL_CHARS:,} may be."
-            )
+    for text in question.texts:
+        _check_length(f"text {text[:30]!r}...", text)
+
+
+def _check_length(what: str, text: str) -> None:
+    if len(text) > MAX_LABEL_CHARS:
+        raise InvalidInputError(
+            f"The {what} has {len(text):,} characters; at most {MAX_LABEL_CHARS:,} may be."
+        )
+
+
+def _captions(images: Sequence[NamedImage]) -> tuple[str, ...]:
+    """Return the captions of the images that have one.
+
+    Raises:
+        InvalidInputError: when none has one, or one is too long.
+    """
+    captioned = [image for image in images if image.caption]
+    if not captioned:
+        raise InvalidInputError(
+            "There are no texts; type some, one a line, or add text files with captions, such as photo.txt"
+            " for photo.jpg."
+        )
+    for image in captioned:
+        _check_length(f"caption of {image.name!r}", image.caption)
+    return tuple(image.caption for image in captioned)
 
 
 def _column_name(model: str, engine: str) -> str:
@@ -199,11 +220,11 @@ async def _read(
     side = min_image_side([pooled.engine.spec for pooled in opened])
     sources: dict[int, SourceImage] = {}
     unreadable: dict[str, str] = {}
-    for place, image in enumerate(images):
+    for place, (name, image) in enumerate(zip(_each_once(images), images, strict=True)):
         try:
             sources[place] = await read_image(image.path, side, cache, budget)
         except InvalidInputError as error:
-            unreadable[image.name] = str(error)
+            unreadable[name] = str(error)
     if not sources:
         raise InvalidInputError(
             f"None of the images can be read; the first: {next(iter(unreadable.values()))}"
@@ -211,19 +232,38 @@ async def _read(
     return sources, unreadable
 
 
+def _each_once(images: Sequence[NamedImage]) -> list[str]:
+    """Return the images' names without repetitions: the second image.jpg is "image.jpg (2)"."""
+    names: list[str] = []
+    for image in images:
+        name, number = image.name, 1
+        while name in names:
+            number += 1
+            name = f"{image.name} ({number})"
+        names.append(name)
+    return names
+
+
 def _thumbnails(sources: Sequence[SourceImage]) -> list[bytes]:
     return [encode_thumbnail(shrink(source.decode())) for source in sources]
 
 
 def _column(pooled: PooledEngine, similarity: Similarity, truth: Truth | None) -> ManyColumn:
-    found = None
-    if truth is not None:
-        known = truth.any(axis=1)
-        best = similarity.cosines.argmax(axis=1)
-        found = float(truth[np.arange(len(best)), best][known].mean())
     return ManyColumn(
         pooled=pooled,
         similarity=similarity,
-        found=found,
+        found=None if truth is None else _found(similarity.cosines, truth),
         calibration=None if truth is None else calibrate(similarity.logits, truth, pooled.engine.spec.score),
     )
+
+
+def _found(cosines: Scores, truth: Truth) -> float | None:
+    """Return how many of the images with a text of their own have it first; None for a single text.
+
+    That one comes first whatever the image.
+    """
+    if truth.shape[1] < 2:
+        return None
+    known = truth.any(axis=1)
+    best = cosines.argmax(axis=1)
+    return float(truth[np.arange(len(best)), best][known].mean())

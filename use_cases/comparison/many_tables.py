@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from use_cases.comparison.calibration import CalibrationError
 from use_cases.comparison.many import ManyColumn, ManyComparison
 from use_cases.comparison.markdown import head, plain, row
 
@@ -75,7 +76,7 @@ def many_markdown(comparison: ManyComparison, origin: str) -> str:
         lines += ["", *head(["columns", *AGREEMENT_TITLES])]
     for (i, j), each in comparison.agreements.items():
         lines.append(row([f"{names[i]} and {names[j]}", *agreement_cells(asdict(each))]))
-    for name, reason in {**comparison.failures, **comparison.unreadable}.items():
+    for name, reason in (*comparison.failures.items(), *comparison.unreadable.items()):
         lines += ["", f"{plain(name)}: {plain(reason)}"]
     return "\n".join([*lines, "", *map(plain, comparison.notes)]).rstrip() + "\n"
 
@@ -94,9 +95,8 @@ def summary_cells(column: ManyColumn) -> list[str]:
     known = column.calibration
     if known is None:
         return ["-", "-", "-"]
-    error = known.expected_error
-    interval = f"{error.value:.3f} [{error.low:.3f}, {error.high:.3f}]"
-    return [_percent(column.found), interval, f"{known.num_predictions} {known.predicts}"]
+    predictions = f"{known.num_predictions} {known.predicts}"
+    return [_percent(column.found), _with_interval(known.expected_error), predictions]
 
 
 _CORRELATIONS = ("spearman", "kendall")
@@ -129,6 +129,12 @@ def _best(comparison: ManyComparison, column: ManyColumn, image: int) -> str:
     truth = comparison.truth
     mark = "" if truth is None or not truth[image].any() else ("✓ " if truth[image, best] else "✗ ")
     return f"{mark}{comparison.texts[best]} ({score:.1%}, {cosine:.3f})"
+
+
+def _with_interval(error: CalibrationError) -> str:
+    if error.low is None or error.high is None:
+        return f"{error.value:.3f}"
+    return f"{error.value:.3f} [{error.low:.3f}, {error.high:.3f}]"
 
 
 def _percent(share: float | None) -> str:

@@ -48,7 +48,9 @@ class Comparison:
     failed: tuple[FailedColumn, ...]
     explanation: str  # one sentence: why the columns differ
     label_set: tuple[LabelSetChange, ...]
-    template_spreads: tuple[TemplateSpread, ...]  # one a column; none for more than MAX_SPREAD_LABELS labels
+    # One a column, but for those that failed; none for more than MAX_SPREAD_LABELS labels.
+    template_spreads: tuple[TemplateSpread, ...]
+    template_failures: tuple[FailedColumn, ...]  # columns that answered, but not with other templates
 
 
 @asynccontextmanager
@@ -138,23 +140,20 @@ async def compare_image(
     extra = [] if distractor.strip() in ("", *checked) else check_labels([distractor])
     scored: list[ModelScores] = []
     failed: list[FailedColumn] = []
-    spreads: list[TemplateSpread] = []
     errors: list[EngineError] = []
     for model, engine, pooled in contestants:
         try:
             if isinstance(pooled, EngineError):
                 raise pooled
-            scores = await score_labels(pooled, image, [*checked, *extra], templates)
-            if len(checked) <= MAX_SPREAD_LABELS:
-                spreads.append(await spread_templates(scores.first(len(checked))))
+            scored.append(await score_labels(pooled, image, [*checked, *extra], templates))
         except EngineError as error:
             errors.append(error)
             failed.append(FailedColumn(model, engine, str(error)))
-        else:
-            scored.append(scores)
     if not scored:
         _raise_first(errors)
-    columns = tuple(make_column(each.first(len(checked))) for each in scored)
+    asked = [each.first(len(checked)) for each in scored]
+    spreads, template_failures = await _spread_all(asked if len(checked) <= MAX_SPREAD_LABELS else [])
+    columns = tuple(map(make_column, asked))
     return Comparison(
         labels=tuple(checked),
         columns=columns,
@@ -162,7 +161,20 @@ async def compare_image(
         explanation=explain(columns),
         label_set=tuple(change_labels(scored, *extra)),
         template_spreads=tuple(spreads),
+        template_failures=tuple(template_failures),
     )
+
+
+async def _spread_all(scored: Sequence[ModelScores]) -> tuple[list[TemplateSpread], list[FailedColumn]]:
+    """Try other templates with each model; an answer is worth showing without them."""
+    spreads: list[TemplateSpread] = []
+    failed: list[FailedColumn] = []
+    for scores in scored:
+        try:
+            spreads.append(await spread_templates(scores))
+        except EngineError as error:
+            failed.append(FailedColumn(scores.spec.name, scores.engine, str(error)))
+    return spreads, failed
 
 
 def _raise_first(errors: Sequence[EngineError]) -> None:

@@ -183,7 +183,7 @@ def none_of_these_rates(logits: NDArray[np.float32], truth: Truth, seed: int) ->
     drawn = [
         (counts @ none[rows].T, counts @ number[rows].T) for counts in drawn_blocks(len(logits), num_labels)
     ]
-    return estimates(values, np.concatenate([some / np.maximum(every, 1) for some, every in drawn]))
+    return estimates(values, np.concatenate([_share(some, every) for some, every in drawn]))
 
 
 def _both_bins(probabilities: Floats, right: Truth) -> tuple[Bins, Bins]:
@@ -217,10 +217,16 @@ def _measure_drawn(predictions: Predictions, draws: Iterable[Counts]) -> Resampl
             "ece": _calibration_errors(predictions.equal_width, counts),
             "ece_equal_mass": _calibration_errors(predictions.equal_mass, counts),
             "brier": counts @ predictions.brier / counts.sum(axis=1),
-            "nll": counts @ nll / np.maximum(counts @ known, 1),
+            "nll": _share(counts @ nll, counts @ known),
         }
         rows.append(np.column_stack([columns[name] for name in predictions.metrics]))
     return np.concatenate(rows)
+
+
+def _share(some: Floats, every: Floats) -> Floats:
+    """Return some / every; NaN where there is nothing, which a draw of few images may hold."""
+    shares: Floats = np.divide(some, every, out=np.full(every.shape, np.nan), where=every > 0)
+    return shares
 
 
 def _calibration_errors(bins: Bins, counts: Counts) -> Floats:

@@ -82,8 +82,14 @@ class ChunkStore:
         path = self._path(kind, content)
         try:
             with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".part", delete=False) as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes a flag for an array
-            os.replace(file.name, path)
+                part = Path(file.name)
+                try:
+                    np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes a flag for an array
+                    file.close()
+                    os.replace(part, path)
+                except BaseException:  # an interruption, too: nobody would ever look at it again
+                    part.unlink(missing_ok=True)
+                    raise
         except OSError as error:
             raise self._unwritable(error) from error
 

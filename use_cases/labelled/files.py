@@ -49,15 +49,15 @@ def open_labelled(
     if dataset in (GALLERY, UNSEEN) or dataset.startswith(HUB_PREFIX):
         _refuse_options(dataset, images, class_names)
         return _gallery(dataset, limit) if dataset in (GALLERY, UNSEEN) else open_hub_dataset(dataset, limit)
-    path = Path(dataset).expanduser()
+    path = Path(os.path.expanduser(dataset))  # unlike pathlib's, it raises nothing for ~nobody
     if not os.path.exists(path):  # unlike pathlib's, it raises nothing
         raise InvalidInputError(f"There is no file or folder {dataset!r}.")
-    if images is not None and not os.path.isdir(images.expanduser()):
+    if images is not None and not os.path.isdir(os.path.expanduser(images)):
         raise InvalidInputError(f"There is no folder {str(images)!r} for the images.")
     name = printable(path.name or path.absolute().name)
     if not os.path.isdir(path):
         return _from_file(path, name, images, class_names, limit)
-    files = [entry for entry in _entries(path) if not entry.is_dir()]
+    files = [entry for entry in _entries(path) if not os.path.isdir(entry)]
     tars = [file for file in files if file.suffix.lower() == ".tar"]
     tables = [file for file in files if file.suffix.lower() in TABLE_SUFFIXES]
     if tars:
@@ -90,7 +90,7 @@ def _from_file(
 ) -> LabelledSet:
     if path.suffix.lower() in TABLE_SUFFIXES:
         _refuse_options(name, None, class_names)
-        return read_label_table(path, name, images.expanduser() if images else None, limit)
+        return read_label_table(path, name, Path(os.path.expanduser(images)) if images else None, limit)
     if path.suffix.lower() != ".tar":
         raise InvalidInputError(
             f"{path.name!r} is none of the known kinds: a folder with a folder for each label, CSV, TSV, or"
@@ -103,7 +103,7 @@ def _from_file(
 
 def _class_names(path: Path, named: Path | None) -> list[str] | None:
     """Return the labels in a file, a line each; None when there is none and nobody named one."""
-    path = path.expanduser()
+    path = Path(os.path.expanduser(path))
     if named is None and not os.path.isfile(path):
         return None
     try:
@@ -123,7 +123,7 @@ def _class_names(path: Path, named: Path | None) -> list[str] | None:
 
 def _from_class_folders(folder: Path, name: str, class_names: Path | None, limit: int | None) -> LabelledSet:
     entries = _entries(folder)
-    classes = [entry for entry in entries if entry.is_dir()]
+    classes = [entry for entry in entries if os.path.isdir(entry)]
     if not classes:
         raise InvalidInputError(
             f"{name!r} has no labels: neither a folder for each of them, nor one CSV or TSV table, nor tar"
@@ -142,9 +142,9 @@ def _from_class_folders(folder: Path, name: str, class_names: Path | None, limit
         LabelledImage(printable(path.relative_to(folder).as_posix()), path, tidy_labels([label]))
         for entry, label in zip(classes, labels, strict=True)
         for path in image_paths(entry)
-        if not path.is_dir()  # a link that leads nowhere is told
+        if not os.path.isdir(path)  # a link that leads nowhere is told
     ]
-    stray = [entry for entry in entries if is_image_name(entry.name) and not entry.is_dir()]
+    stray = [entry for entry in entries if is_image_name(entry.name) and not os.path.isdir(entry)]
     images += [LabelledImage(printable(path.name), path, ()) for path in stray]
     tidy = [(printable(entry), label) for entry, text in spaced.items() for label in tidy_labels([text])]
     notes = note_merged(tidy if names is None else [(label, label) for label in names])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,7 +77,7 @@ def open_hub_dataset(dataset: str, limit: int | None) -> LabelledSet:
 def public_dataset_name(dataset: str) -> str:
     """Return a dataset's name for a record: a folder's last part, because its path is nobody's business."""
     name, colon, split = dataset.removeprefix(HUB_PREFIX).partition(":")
-    return f"{HUB_PREFIX}{Path(name).name if Path(name).is_dir() else name}{colon}{split}"
+    return f"{HUB_PREFIX}{Path(name).name if os.path.isdir(name) else name}{colon}{split}"
 
 
 def _is_image(kind: Any) -> bool:
@@ -99,10 +100,12 @@ def _spaced(names: Any) -> tuple[str, ...]:
 
 
 def _read(rows: Any, position: int, column: str) -> bytes:
-    image = rows[position][column]
-    data: bytes | None = image["bytes"]
+    image = rows[position][column] or {}  # none at all where the cell is null
+    data: bytes | None = image.get("bytes")
     if data is not None:
         return data
+    if image.get("path") is None:
+        raise InvalidInputError("It has no image.")
     try:
         return Path(image["path"]).read_bytes()
     except OSError as error:

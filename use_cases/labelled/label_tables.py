@@ -8,7 +8,7 @@ from posixpath import normpath
 
 from engines.errors import InvalidInputError
 from use_cases.labelled.labelled import SEPARATOR, LabelledImage, LabelledSet, label_set, split_labels
-from use_cases.retrieval.caption_tables import printable
+from use_cases.retrieval.caption_tables import is_long, note_long_rows, printable, refuse_long_rows
 from use_cases.retrieval.image_folders import folders_near, nearest_folders
 from use_cases.retrieval.table_rows import find_columns, note_short_rows, read_rows
 from use_cases.wording import counted
@@ -77,9 +77,13 @@ def _read_rows(text: str, table_name: str) -> _Rows:
     labels: dict[str, tuple[str, ...]] = {}
     lonely: set[str] = set()
     short: list[int] = []  # the lines of rows that cannot be used
+    long: list[int] = []  # likewise
     rows = read_rows(text, table_name, delimiter)
-    next(rows)  # the header
+    _, header = next(rows)
     for line, row in rows:
+        if is_long(row, header):
+            long.append(line)
+            continue
         if len(row) <= max(image_column, label_column):
             short.append(line)
             continue
@@ -89,9 +93,12 @@ def _read_rows(text: str, table_name: str) -> _Rows:
             labels[key] = tuple(dict.fromkeys((*labels.get(key, ()), *own)))
         else:
             lonely.update(own)
+    if long and not labels:
+        raise InvalidInputError(refuse_long_rows(long, table_name, delimiter))
     if short and not labels:
         raise InvalidInputError(
             f"Line {short[0]:,} of {table_name!r} has no column for the image or none for the label, and no"
             " other line has both."
         )
-    return _Rows(labels, lonely, note_short_rows(short, "column for the image or the label"))
+    notes = note_short_rows(short, "column for the image or the label") + note_long_rows(long, delimiter)
+    return _Rows(labels, lonely, notes)

@@ -2,7 +2,7 @@
 
 Members whose names are equal up to the first dot belong together: 0001.jpg and 0001.cls (a number that
 counts the class names from 0, a negative one for no label, or the label itself), 0001.txt (labels,
-"cat|sofa") or 0001.json (with "label" or "labels").
+"cat|sofa") or 0001.json (with "label" or "labels"). Of several images that belong together, one is used.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from use_cases.labelled.labelled import (
     tidy_labels,
 )
 from use_cases.retrieval.caption_tables import printable
-from use_cases.retrieval.sources import is_image_name
-from use_cases.tars import Members, open_tar, read_range, sample_and_kind
+from use_cases.tars import Members, Sample, all_members, group_samples, open_tar, read_range
 
 _MAX_LABEL_BYTES = 1_000_000
 _MAX_DIGITS = 9  # of a class number; Python refuses to read thousands of them
@@ -48,34 +47,30 @@ def read_label_tars(
     images: list[LabelledImage] = []
     left_out: dict[str, str] = {}
     for path in tars:
-        prefix = f"{path.name}/" if len(tars) > 1 else ""  # shards may use the same names
-        for members in _read_samples(path).values():
-            kinds = [kind for kind in members if is_image_name(f"key.{kind}") and "." not in kind]
-            if not kinds:
+        prefix = f"{printable(path.name)}/" if len(tars) > 1 else ""  # shards may use the same names
+        for sample in _read_samples(path):
+            left_out |= {prefix + printable(other): why for other, why in sample.left_out.items()}
+            if sample.image is None:
                 continue
-            image = members[kinds[0]]
-            own = prefix + printable(image.name)
+            own = prefix + printable(sample.image.name)
             try:
-                labels = _labels(path, members, class_names)
+                labels = _labels(path, sample.members, class_names)
             except InvalidInputError as error:
                 left_out[own] = str(error)
                 continue
-            read = partial(read_range, path, image.offset_data, image.size)
+            read = partial(read_range, path, sample.image.offset_data, sample.image.size)
             images.append(LabelledImage(own, read, labels))
     names = class_names or ()
     notes = note_merged((each, each) for each in names)
     return label_set(name, images, labels=names, left_out=left_out, notes=notes, limit=limit)
 
 
-def _read_samples(path: Path) -> dict[str, dict[str, tarfile.TarInfo]]:
+def _read_samples(path: Path) -> list[Sample]:
     """Return the plain files of an archive by what their names share; links and devices are passed over."""
-    samples: dict[str, dict[str, tarfile.TarInfo]] = {}
     with open_tar(path) as archive:
-        for member in archive:
-            sample, kind = sample_and_kind(member)
-            if member.isreg() and not member.issparse() and sample and kind:
-                samples.setdefault(sample, {}).setdefault(kind, member)
-    return samples
+        return group_samples(
+            member for member in all_members(archive) if member.isreg() and not member.issparse()
+        )
 
 
 def _labels(path: Path, members: Members, class_names: Sequence[str] | None) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from engines.errors import EngineError
 from use_cases.latency import summarize
+from use_cases.load.connection import LoadTestError
 from use_cases.load.plan import LoadPlan
 from use_cases.load.policies import ADAPTIVE
 from use_cases.load.quantities import Quantities, Round, Subject
@@ -31,8 +32,8 @@ def compare_all(subject: Subject, plan: LoadPlan, model: str) -> list[Comparison
         plan: how often and how long.
         model: its name in the results.
 
-    Raises:
-        LoadTestError: when the server fails.
+    Returns:
+        each of them; one that an error ended has the error as its reason, and is not tried again.
     """
     quantities = Quantities(subject, plan)
     rounds: dict[str, list[Round]] = {}
@@ -44,8 +45,10 @@ def compare_all(subject: Subject, plan: LoadPlan, model: str) -> list[Comparison
             logger.info("round %d of %d: %s", number + 1, plan.rounds, name)
             try:
                 rounds.setdefault(name, []).append(measure(number))
-            except EngineError as error:  # no such model on this machine: a result, not an end
-                reasons[name] = str(error)
+            except (EngineError, LoadTestError) as error:  # a result, not an end: what was measured stays
+                # The reason may go into a record, and the address is nobody's business.
+                reasons[name] = str(error).replace(subject.server.address, "URL")
+                logger.warning("%s is not available: %s", name, error)
     return [
         Comparison(
             model=model, engine=subject.engine, measurement=name, unit=_UNITS[name], reason=reasons[name]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 HUNG_AFTER_S = 60.0  # without an answer
+_PATH = re.compile("[!-~]*")  # what HTTP can send as it is
 
 
 class LoadTestError(Exception):
@@ -47,10 +49,11 @@ class Connection:
         try:
             parts = urlsplit(address)
             kind = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}[parts.scheme]
-            if not parts.hostname:
-                raise ValueError("there is no host")
+            if not parts.hostname or not _PATH.fullmatch(parts.path):
+                raise ValueError("there is no host, or the path cannot be sent")
+            parts.hostname.encode("idna")  # as whoever looks it up does
             self._http = kind(parts.hostname, parts.port, timeout=timeout_s)
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, http.client.InvalidURL):
             raise LoadTestError(
                 f"{address!r} is no address of a server, such as http://127.0.0.1:7860."
             ) from None

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +53,7 @@ class Server:
             reply = connection.ask_surely("GET", "/v1/models")
             if reply.status != 200:
                 raise LoadTestError(f"The server at {self.address} refuses to be asked: {_problem(reply)}")
-            offered = [model["id"] for model in _member(reply, "data")]
+            offered = _offered(reply)
             if self.model not in offered:
                 raise LoadTestError(f"Unknown model {self.model!r}; this server offers {', '.join(offered)}.")
             return self._load(connection, texts)
@@ -74,7 +75,7 @@ class Server:
         """
         with self.connect() as connection:  # the server closes one that was idle
             reply = connection.ask_surely("GET", "/metrics")
-        samples = parse_metrics(reply.body.decode())
+        samples = parse_metrics(reply.body.decode(errors="replace"))
         images = [
             (name, value)
             for name, labels, value in samples
@@ -108,13 +109,13 @@ class Server:
 
 
 def parse_metrics(text: str) -> list[tuple[str, dict[str, str], float]]:
-    """Return name, labels and value of each sample of Prometheus's text format."""
-    found = [_SAMPLE.match(line) for line in text.splitlines() if not line.startswith("#")]
-    return [
-        (match[1], dict(_LABEL.findall(match[2] or "")), float(match[3]))
-        for match in found
-        if match is not None
-    ]
+    """Return name, labels and value of each sample of Prometheus's text format; of other texts nothing."""
+    samples = []
+    for line in text.splitlines():
+        if match := _SAMPLE.match(line):
+            with suppress(ValueError):  # two words, such as "Not found"
+                samples.append((match[1], dict(_LABEL.findall(match[2] or "")), float(match[3])))
+    return samples
 
 
 def require_ok(reply: Reply) -> Reply:
@@ -131,12 +132,26 @@ def require_ok(reply: Reply) -> Reply:
 def _member(reply: Reply, name: str) -> Any:
     content = reply.json()
     if not isinstance(content, dict) or name not in content:
-        raise LoadTestError(f"The answer is not this project's: {reply.body[:60]!r}.")
+        raise _foreign(reply)
     return content[name]
+
+
+def _offered(reply: Reply) -> list[str]:
+    models = _member(reply, "data")
+    if not isinstance(models, list):
+        raise _foreign(reply)
+    if not all(isinstance(model, dict) and isinstance(model.get("id"), str) for model in models):
+        raise _foreign(reply)
+    return [model["id"] for model in models]
+
+
+def _foreign(reply: Reply) -> LoadTestError:
+    return LoadTestError(f"The answer is not this project's: {reply.body[:60]!r}.")
 
 
 def _problem(reply: Reply) -> str:
     """Return the server's own sentence, or its status when it has none."""
     content = reply.json() if reply.body.startswith(b"{") else {}
     error = content.get("error") if isinstance(content, dict) else None
-    return str(error["message"]) if isinstance(error, dict) else f"status {reply.status}."
+    message = error.get("message") if isinstance(error, dict) else None
+    return str(message) if message else f"status {reply.status}."

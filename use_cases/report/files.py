@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +22,7 @@ from use_cases.report.readme import fill_readme
 from use_cases.report.seeds import compare_losses, seeds_charts
 from use_cases.report.subjects import latest
 from use_cases.report.svg import draw_svg
-from use_cases.results import InvalidRecordError, read_record, record_paths
+from use_cases.results import HASH_DIGITS, InvalidRecordError, read_record, record_paths
 
 _MAX_DIFFERENCE = 40  # lines that are shown of a file
 # A record's page begins so, see `render_record`; a page that somebody wrote by hand is not the report's.
@@ -46,7 +49,7 @@ def report_files(results: Path, readme: Path) -> dict[Path, str]:
         path.with_suffix(".md"): _shown(path.name, record, render_record) for path, record in records.items()
     }
     losses = list(compare_losses().values())
-    charts = {name: _kind_charts(name, entries) for name in kinds_in_order(entries)}
+    charts = distinct_charts({name: _kind_charts(name, entries) for name in kinds_in_order(entries)})
     for chart in [*seeds_charts(losses), *(chart for drawn in charts.values() for chart in drawn)]:
         path = results / PLOTS / chart.name
         drawing, page = path.with_name(f"{path.name}.svg"), path.with_name(f"{path.name}.html")
@@ -117,6 +120,27 @@ def _kind_charts(name: str, entries: Sequence[Entry]) -> list[Chart]:
     kind = kind_of(name)
     its = [entry for entry in entries if entry.record["kind"] == name]
     return _shown(f"A record of kind {name!r}", its, lambda found: kind.charts(latest(found, kind)))
+
+
+def distinct_charts(charts: Mapping[str, Sequence[Chart]]) -> dict[str, list[Chart]]:
+    """Return the charts, those that would have one file's name told apart by their titles.
+
+    A file's name has few characters: "my pets" and "my_pets" are the same there, and so are 猫 and 犬.
+    """
+    times_named = Counter(chart.name for drawn in charts.values() for chart in drawn)
+    return {
+        kind: [
+            replace(chart, name=f"{chart.name}-{_digest(chart.title)}")
+            if times_named[chart.name] > 1
+            else chart
+            for chart in drawn
+        ]
+        for kind, drawn in charts.items()
+    }
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
 
 
 def _shown(name: str, content: C, show: Callable[[C], T]) -> T:

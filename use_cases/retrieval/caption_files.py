@@ -55,10 +55,11 @@ def open_captions(
     if dataset in (GALLERY, UNSEEN):
         _check_no_table(dataset, images, split)
         return _limited(dataset, _from_gallery(seen=dataset == GALLERY), limit, _gallery_notes(dataset))
-    path = Path(dataset).expanduser()
-    if images is not None and not os.path.isdir(images.expanduser()):
+    path = Path(os.path.expanduser(dataset))  # unlike pathlib's, it raises nothing for ~nobody
+    folder = None if images is None else Path(os.path.expanduser(images))
+    if folder is not None and not os.path.isdir(folder):
         raise InvalidInputError(f"There is no folder {str(images)!r} for the images.")
-    name = path.name or path.absolute().name
+    name = printable(path.name or path.absolute().name)
     if os.path.isdir(path):
         found = _with_captions_beside(path)
         if any(image.captions for image in found):
@@ -69,17 +70,13 @@ def open_captions(
         raise InvalidInputError(f"There is no file or folder {dataset!r}.")
     if os.path.isdir(path) or path.suffix.lower() == ".tar":
         _check_no_table(name, images, split)
-        tars = _tars(_visible_files(path)) if os.path.isdir(path) else [path]
-        # Shards may use the same names.
-        prefixes = [f"{printable(tar.name)}/" if len(tars) > 1 else "" for tar in tars]
-        found = [image for tar, prefix in zip(tars, prefixes, strict=True) for image in read_tar(tar, prefix)]
-        return _limited(name, found, limit)
+        return _from_tars(name, _tars(_visible_files(path)) if os.path.isdir(path) else [path], limit)
     if path.suffix.lower() not in (".json", *TABLE_SUFFIXES):
         raise InvalidInputError(
             f"{path.name!r} is none of the known kinds: COCO's or Karpathy's JSON, CSV, TSV, an uncompressed"
             " tar archive, or a folder."
         )
-    near = [[images.expanduser()]] if images else folders_near(path)
+    near = [[folder]] if folder is not None else folders_near(path)
     return _from_table(name, path, near, split, limit)
 
 
@@ -100,6 +97,20 @@ def _limited(
     if not captioned:
         raise InvalidInputError(f"{name!r} has {counted(len(images), 'image')}, none of them with a caption.")
     return CaptionSet(name, tuple(captioned[:limit]), notes + _notes(len(images), len(captioned), limit))
+
+
+def _from_tars(name: str, tars: Sequence[Path], limit: int | None) -> CaptionSet:
+    # Shards may use the same names.
+    read = [read_tar(tar, f"{printable(tar.name)}/" if len(tars) > 1 else "") for tar in tars]
+    found = [image for each in read for image in each.images]
+    left_out = {image: why for each in read for image, why in each.left_out.items()}
+    if not left_out:
+        return _limited(name, found, limit)
+    first, why = next(iter(left_out.items()))
+    told = f"{counted(len(left_out), 'image')} left out, the first, {first!r}: {why}"
+    if not any(image.captions for image in found):
+        raise InvalidInputError(f"{name!r} has no image with a caption that can be used; {told}")
+    return _limited(name, found, limit, (told,))
 
 
 def _from_table(
@@ -146,23 +157,28 @@ def _gallery_notes(dataset: str) -> tuple[str, ...]:
 
 def image_paths(folder: Path) -> list[Path]:
     """Return the paths in and below a folder that are called as images are; not those in hidden folders."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if is_image_name(path.name)
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    found: list[Path] = []
+    # Unlike pathlib's rglob, it raises nothing at a link to where nobody may look, nor stops there.
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent, name) for name in files if is_image_name(name)]
+    return sorted(found)
 
 
 def _with_captions_beside(folder: Path) -> list[CaptionedImage]:
     images: list[CaptionedImage] = []
     for path in image_paths(folder):
-        if not path.is_file():
+        if not _may_be_file(path):
             continue
         name = printable(path.relative_to(folder).as_posix())
         captions = _lines(path.with_suffix(".txt"))
         images.append(CaptionedImage(name, path, tidy_captions(captions)))
     return images
+
+
+def _may_be_file(path: Path) -> bool:
+    """Tell whether a path is a file, or a link to where nobody can look; who reads it is told why not."""
+    return os.path.isfile(path) or not os.path.exists(path)
 
 
 def _lines(beside: Path) -> list[str]:
@@ -204,7 +220,9 @@ def _table_in(folder: Path, num_images: int) -> Path:
 
 def _visible_files(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+        return sorted(
+            path for path in folder.iterdir() if _may_be_file(path) and not path.name.startswith(".")
+        )
     except OSError as error:
         raise InvalidInputError(f"The folder {folder.name!r} cannot be read ({error.strerror}).") from None
 

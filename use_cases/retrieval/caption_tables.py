@@ -162,19 +162,59 @@ def _read_csv(text: str, table_name: str) -> CaptionTable:
     )
     captions: dict[str, list[str]] = {}
     short: list[int] = []  # the lines of rows that cannot be used
+    long: list[int] = []  # likewise
     rows = read_rows(text, table_name, delimiter)
-    next(rows)  # the header
+    _, header = next(rows)
     for line, row in rows:
-        if len(row) > max(image_column, caption_column) and (name := row[image_column].strip()):
+        if is_long(row, header):
+            long.append(line)
+        elif len(row) > max(image_column, caption_column) and (name := row[image_column].strip()):
             captions.setdefault(normpath(name), []).append(row[caption_column])
         else:
             short.append(line)
+    if long and not captions:
+        raise InvalidInputError(refuse_long_rows(long, table_name, delimiter))
     if short and not captions:
         raise InvalidInputError(
             f"Line {short[0]:,} of {table_name!r} has no image or no caption, and no other line has both."
         )
     entries = [Entry((name,), tidy_captions(texts)) for name, texts in captions.items()]
-    return CaptionTable(entries, note_short_rows(short, "image or no caption"))
+    notes = note_short_rows(short, "image or no caption") + note_long_rows(long, delimiter)
+    return CaptionTable(entries, notes)
+
+
+def is_long(row: Sequence[str], header: Sequence[str]) -> bool:
+    """Tell whether a row has text beyond the columns that a table's first line names."""
+    return any(cell.strip() for cell in row[len(header) :])
+
+
+def refuse_long_rows(lines: Sequence[int], table_name: str, delimiter: str) -> str:
+    """Return a sentence on a table none of whose rows can be used, because of those that `is_long` tells.
+
+    Args:
+        lines: on which these rows begin, at least one.
+        table_name: as errors call it.
+        delimiter: what separates the columns.
+    """
+    return (
+        f"Line {lines[0]:,} of {table_name!r} has more columns than the first line names, and no other line"
+        f" can be used; {_cure(delimiter)}."
+    )
+
+
+def note_long_rows(lines: Sequence[int], delimiter: str) -> tuple[str, ...]:
+    """Return a sentence on rows that were left out because `is_long` tells them, if there are any."""
+    if not lines:
+        return ()
+    return (
+        f"{counted(len(lines), 'row')} with more columns than the first line names left out, the first on"
+        f" line {lines[0]:,}; {_cure(delimiter)}.",
+    )
+
+
+def _cure(delimiter: str) -> str:
+    cure = "cannot be told from two" if delimiter == UNQUOTED else "needs quotes around it"
+    return f"a text with {delimiter!r} in it {cure}"
 
 
 def _text(value: object) -> str:

@@ -1,25 +1,34 @@
 """Images and captions in tar archives, as webdataset and img2dataset write them; never unpacked to the disk.
 
 Members whose names are equal up to the first dot belong together: 0001.jpg, 0001.txt (a caption a line) or
-0001.json (with "caption").
+0001.json (with "caption"). Of several images that belong together, one is used.
 """
 
 from __future__ import annotations
 
 import json
 import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from engines.errors import InvalidInputError
 from use_cases.retrieval.caption_tables import printable
 from use_cases.retrieval.captioned import MAX_CAPTIONS_BYTES, CaptionedImage, tidy_captions
-from use_cases.retrieval.sources import is_image_name
-from use_cases.tars import Members, open_tar, read_range, sample_and_kind
+from use_cases.tars import Members, all_members, group_samples, open_tar, read_range
 
 
-def read_tar(path: Path, prefix: str = "") -> list[CaptionedImage]:
-    """Return the images of an archive, also those without captions, in its order.
+@dataclass(frozen=True, slots=True)
+class CaptionTar:
+    """What is in an archive, in its order."""
+
+    images: list[CaptionedImage]  # also those without captions
+    left_out: Mapping[str, str]  # images that cannot be used, by name, and why
+
+
+def read_tar(path: Path, prefix: str = "") -> CaptionTar:
+    """Read an archive's captions, and where its images are.
 
     Args:
         path: of the archive.
@@ -29,15 +38,23 @@ def read_tar(path: Path, prefix: str = "") -> list[CaptionedImage]:
         InvalidInputError: when it is no uncompressed tar archive, is damaged, or has members that no such
             archive has: links, devices, names that lead out of it.
     """
-    samples: dict[str, dict[str, tarfile.TarInfo]] = {}
+    images: list[CaptionedImage] = []
+    left_out: dict[str, str] = {}
     with open_tar(path) as archive:
-        for member in archive:
-            _check(member, path.name)
-            sample, kind = sample_and_kind(member)
-            if member.isreg() and sample:
-                samples.setdefault(sample, {}).setdefault(f".{kind}", member)
-        found = [_read_sample(path, archive, members, prefix) for members in samples.values()]
-    return [image for image in found if image is not None]
+        for sample in group_samples(_plain_files(archive, path.name)):
+            left_out |= {prefix + printable(other): why for other, why in sample.left_out.items()}
+            if (image := sample.image) is not None:
+                read = partial(read_range, path, image.offset_data, image.size)
+                captions = _captions(path, archive, sample.members)
+                images.append(CaptionedImage(prefix + printable(image.name), read, captions))
+    return CaptionTar(images, left_out)
+
+
+def _plain_files(archive: tarfile.TarFile, tar_name: str) -> Iterator[tarfile.TarInfo]:
+    for member in all_members(archive):
+        _check(member, tar_name)
+        if member.isreg():
+            yield member
 
 
 def _check(member: tarfile.TarInfo, tar_name: str) -> None:
@@ -52,24 +69,12 @@ def _check(member: tarfile.TarInfo, tar_name: str) -> None:
         )
 
 
-def _read_sample(
-    path: Path, archive: tarfile.TarFile, members: Members, prefix: str
-) -> CaptionedImage | None:
-    image = next(
-        (members[kind] for kind in members if is_image_name(f"key{kind}") and "." not in kind[1:]), None
-    )
-    if image is None:
-        return None
-    read = partial(read_range, path, image.offset_data, image.size)
-    return CaptionedImage(prefix + printable(image.name), read, _captions(path, archive, members))
-
-
 def _captions(path: Path, archive: tarfile.TarFile, members: Members) -> tuple[str, ...]:
-    if ".txt" in members:
-        return tidy_captions(_read_text(path, archive, members[".txt"]).splitlines())
-    if ".json" not in members:
+    if "txt" in members:
+        return tidy_captions(_read_text(path, archive, members["txt"]).splitlines())
+    if "json" not in members:
         return ()
-    member = members[".json"]
+    member = members["json"]
     try:
         facts = json.loads(_read_text(path, archive, member))
     except (ValueError, RecursionError):

@@ -62,7 +62,9 @@ def _folders_in(folder: Path) -> list[Path]:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:  # a parent folder may be closed to us; then nothing is found there
         return []
-    return [Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    return [
+        Path(entry.path) for entry in entries if os.path.isdir(entry.path) and not entry.name.startswith(".")
+    ]
 
 
 def _list(folder: Path) -> frozenset[str] | None:

@@ -9,6 +9,7 @@ S3, GCS or Azure when the address says so.
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -49,7 +50,7 @@ class ImageIndex:
         import lancedb
 
         self.uri = str(uri)
-        self.folder = None if "://" in self.uri else Path(self.uri).expanduser()
+        self.folder = None if "://" in self.uri else Path(os.path.expanduser(self.uri))
         if self.folder is not None and not create and not self.folder.is_dir():
             raise UnknownIndexError(f"There is no index at {self.uri!r}; build one first.")
         with storage_errors("opened"):

@@ -53,6 +53,7 @@ class SearchAnswer:
     exact: bool  # every image was compared; else an ANN index may have missed some
     explanation: str  # one sentence when there are no hits; else empty
     truncated: bool  # the model saw only the beginning of a text
+    unread: bool  # the model cannot read a text, or not all of it: another script, an emoji
     timings_ms: dict[str, float]  # by stage
 
 
@@ -141,8 +142,18 @@ async def search_images(pooled: PooledEngine, table: ImageTable, query: ImageQue
         exact=found.exact,
         explanation=found.explanation,
         truncated=any(texts.truncated),
+        unread=not all(map(engine.preprocessor.knows, wanted)),
         timings_ms=add_up([own_ms, texts.timings_ms, images.timings_ms]),
     )
+
+
+def text_warnings(answer: SearchAnswer) -> list[str]:
+    """Return what the model could not make of the texts that were searched for; one sentence each."""
+    sentences = {
+        "The model read only the beginning of the text.": answer.truncated,
+        "The model was not made for some characters of the text, which it cannot tell apart.": answer.unread,
+    }
+    return [sentence for sentence, holds in sentences.items() if holds]
 
 
 def _find(table: ImageTable, ranking: _Ranking) -> _Found:

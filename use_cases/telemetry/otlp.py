@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _SERVICE = "siglip-as-server"  # unless OTEL_SERVICE_NAME says otherwise
+_QUEUE_SIZE, _MAX_WAITING = "OTEL_BSP_MAX_QUEUE_SIZE", 32_768  # spans; they come in portions
 _NANOSECONDS = 1e9
 
 
@@ -52,7 +53,11 @@ class OtlpSender:
             ) from None
         name = os.environ.get("OTEL_SERVICE_NAME", _SERVICE)
         self._provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name}))
-        self._provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter()))
+        # Its default holds what a busy server's requests leave in a few seconds, and drops the rest.
+        queue_size = None if os.environ.get(_QUEUE_SIZE) else _MAX_WAITING
+        self._provider.add_span_processor(
+            BatchSpanProcessor(exporter or OTLPSpanExporter(), max_queue_size=queue_size)
+        )
         self._tracer = self._provider.get_tracer("siglip")
         self._time_of_day = time_of_day
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
@@ -110,8 +111,20 @@ def stage_times(sketches: Mapping[StageKey, DDSketch]) -> list[StageTimes]:
 
 def summarize(key: StageKey, sketch: DDSketch) -> StageTimes:
     """Return the quantiles of some times, of which there is at least one."""
-    p50_ms, p90_ms, p99_ms = (float(sketch.get_quantile_value(share) or 0.0) for share in QUANTILES)
+    p50_ms, p90_ms, p99_ms = (_quantile(sketch, share) for share in QUANTILES)
     return StageTimes(key, round(sketch.count), float(sketch.sum), p50_ms, p90_ms, p99_ms)
+
+
+def _quantile(sketch: DDSketch, share: float) -> float:
+    """Return the nearest rank's value: of so many values that share is no higher.
+
+    The sketch itself takes the rank below (n - 1) * share, which of two values is always the lower one.
+    """
+    others = sketch.count - 1
+    if others < 1:
+        return float(sketch.get_quantile_value(1.0) or 0.0)
+    rank = math.ceil(share * sketch.count) - 1  # from 0; the half keeps rounding away from the rank below
+    return float(sketch.get_quantile_value(min((rank + 0.5) / others, 1.0)) or 0.0)
 
 
 def _merge(into: dict[K, DDSketch], sketches: Mapping[K, DDSketch]) -> None:

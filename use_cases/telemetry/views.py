@@ -107,7 +107,7 @@ def take_view(telemetry: Telemetry, window_s: float, stage: str, engine: EngineK
     """
     slices, now_s = telemetry.slices_of(window_s), telemetry.clock()
     whole = telemetry.window(window_s)
-    samples = [each for each in telemetry.samples if each.at_s > now_s - window_s]
+    samples = _samples(telemetry.samples, now_s - window_s)
     traces = [each for each in telemetry.traces if each.end_s > now_s - window_s and _is_about(each, engine)]
     kept = {key: sketch for key, sketch in whole.stages.items() if _fits(key, engine)}
     return View(
@@ -117,7 +117,7 @@ def take_view(telemetry: Telemetry, window_s: float, stage: str, engine: EngineK
         stages=sorted(stage_times(kept), key=lambda row: -row.total_ms),
         over_time=_over_time(slices, now_s, stage, engine),
         rates=[_rates(each, now_s) for each in _without_gaps(slices, now_s)],
-        states=_states(samples, now_s, engine),
+        states=_states(samples, now_s, now_s - window_s, engine),
         batch_sizes=_batch_sizes(samples, engine),
         last=traces[-NUM_SLOWEST:][::-1],
         slowest=whole.slowest.get(engine, []),
@@ -175,9 +175,21 @@ def _rates(each: Slice, now_s: float) -> Rates:
     )
 
 
-def _states(samples: Sequence[Sample], now_s: float, engine: EngineKey | None) -> list[State]:
+def _samples(samples: Iterable[Sample], start_s: float) -> list[Sample]:
+    """Return the samples since then after the one before them, from which the first one's counts began."""
+    found: list[Sample] = []
+    for each in samples:
+        if each.at_s <= start_s:
+            found.clear()
+        found.append(each)
+    return found
+
+
+def _states(samples: Sequence[Sample], now_s: float, start_s: float, engine: EngineKey | None) -> list[State]:
     states: list[State] = []
     for number, sample in enumerate(samples):
+        if sample.at_s <= start_s:
+            continue
         busy = 0.0
         if number:
             before = samples[number - 1]

@@ -105,7 +105,10 @@ class Exchange:
 
     async def _answer_late(self, timeout_s: float) -> None:
         answer = error_response(
-            504, f"no answer within the time limit of {timeout_s:g} s", code="deadline_exceeded"
+            504,
+            f"no answer within the time limit of {timeout_s:g} s; if an engine had to be loaded or built"
+            " first, that goes on, so ask again in a minute",
+            code="deadline_exceeded",
         )
         with suppress(OSError):  # the client may be gone as well
             await answer(self._scope, self._receive, self._send)

@@ -21,7 +21,7 @@ def column(model, score, labels, engine="onnx-fp32"):
     )
     best = ranked[0].sigmoid
     none = None if best is None else 1 - best
-    return Column(model, engine, None, score, ranked, none, ("{label}",), (), False, {})
+    return Column(model, engine, None, score, ranked, none, ("{label}",), (), (), False, {})
 
 
 def picture(colour="red"):

@@ -34,9 +34,16 @@ def test_a_model_agrees_with_itself_whatever_its_scale():
 
 def test_a_constant_column_or_a_single_text_has_no_order():
     assert agreement(np.ones((3, 4), np.float32), rows(0, 3, 4)).spearman is None
-    single = agreement(rows(0, 5, 1), rows(1, 5, 1))
-    assert single.kendall is None
-    assert single.same_best_text == 1  # there is only that one
+    assert agreement(rows(0, 5, 1), rows(1, 5, 1)).kendall is None
+
+
+def test_a_best_of_one_is_no_agreement():
+    one_text = agreement(rows(0, 5, 1), rows(1, 5, 1))
+    assert one_text.same_best_text is None
+    assert one_text.same_best_image == 0
+    one_image = agreement(rows(0, 1, 5), rows(1, 1, 5))
+    assert one_image.same_best_image is None
+    assert one_image.same_best_text == 0
 
 
 def logits_of(probabilities):
@@ -63,6 +70,18 @@ def test_images_without_a_text_of_their_own_are_left_out():
     assert calibrate(logits, truth, "sigmoid") is None
     truth[1, 0] = True
     assert calibrate(logits, truth, "sigmoid").num_predictions == 2
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "softmax"])
+def test_one_image_has_no_interval(kind):
+    logits, truth = rows(0, 3, 2), np.zeros((3, 2), bool)
+    truth[1, 0] = True
+    alone = calibrate(logits, truth, kind).expected_error
+    assert alone.value > 0
+    assert (alone.low, alone.high) == (None, None)
+    truth[2, 0] = True
+    two = calibrate(logits, truth, kind).expected_error
+    assert two.low < two.value < two.high
 
 
 def test_bins_are_scikit_learns():

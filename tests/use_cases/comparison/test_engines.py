@@ -1,6 +1,7 @@
 """Engines measured one after the other: against stored vectors, paired with float32, and what cannot run."""
 
 import asyncio
+import contextlib
 import csv
 import io
 import json
@@ -11,11 +12,13 @@ import numpy as np
 import psutil
 import pytest
 
+from engines.artifacts.store import default_cache_dir
 from engines.base import normalize
 from engines.calibration import held_out_set
 from engines.errors import BackendUnavailableError, InferenceError
 from engines.gallery import gallery
 from engines.models import get_bundled_model
+from engines.quality import ensure_reference
 from use_cases.background_workers import run_in_process
 from use_cases.comparison import engines
 from use_cases.comparison.engine_estimate import estimate_s, not_built
@@ -42,7 +45,7 @@ from use_cases.comparison.engine_tables import (
     engines_markdown,
     task_text,
 )
-from use_cases.comparison.engines import EnginePlan, in_order, measure_engines
+from use_cases.comparison.engines import EnginePlan, in_order, measure_engines, reference_vectors
 from use_cases.resampling import Estimate
 from use_cases.workers import read_answer
 
@@ -92,13 +95,16 @@ class FakeRun:
 
 
 @pytest.fixture
-def run(monkeypatch, tmp_path):
+def run(monkeypatch):
     """Return a fake worker, whose float32 vectors are the stored ones."""
     samples = held_out_set()
     images, texts = rows_of([str(path) for path in samples.images]), rows_of(samples.captions)
     texts[: len(images)] = captions_of(images, texts)
-    np.savez(tmp_path / "reference.npz", images=images, texts=texts)
-    monkeypatch.setattr(engines, "ensure_reference", lambda spec, cache_dir: tmp_path / "reference.npz")
+
+    async def stored(plan, model):
+        return images, texts
+
+    monkeypatch.setattr(engines, "reference_vectors", stored)
     return FakeRun()
 
 
@@ -169,10 +175,10 @@ async def test_an_engine_that_cannot_run_here_is_a_row_with_its_reason(run, tmp_
 async def test_without_stored_vectors_there_is_no_verdict(run, tmp_path, monkeypatch):
     judged = (await measured(run, tmp_path))["onnx-fp32"]
 
-    def fail(spec, cache_dir):
+    async def fail(plan, model):
         raise InferenceError("It cannot be exported.")
 
-    monkeypatch.setattr(engines, "ensure_reference", fail)
+    monkeypatch.setattr(engines, "reference_vectors", fail)
     row = (await measured(run, tmp_path))["onnx-fp32"]
     assert row.badge.state == "not measured"
     assert "It cannot be exported." in row.badge.sentence
@@ -273,6 +279,44 @@ async def test_a_worker_that_is_not_waited_for_is_ended(tmp_path):
     with pytest.raises(asyncio.CancelledError):
         await running
     assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def builders():
+    """Return the processes that compute float32 vectors, and what they have started to do it."""
+    found = []
+    for each in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ends meanwhile; a zombie has ended
+            if "engines.quality" in each.cmdline():
+                found.append(each)
+    return found
+
+
+async def test_who_does_not_wait_for_float32_vectors_ends_what_computes_them(tmp_path):
+    rows = measure_engines(plan(tmp_path / "cache"), FakeRun())
+    running = asyncio.ensure_future(anext(rows))
+    while not (started := builders()):
+        assert not running.done()
+        await asyncio.sleep(0.05)
+    if hasattr(os, "getpriority"):
+        assert started[0].nice() == 10
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not builders()
+
+
+@pytest.mark.model
+async def test_float32_vectors_are_those_that_the_gate_keeps():
+    images, texts = await reference_vectors(plan(default_cache_dir()), MODEL)
+    assert (len(images), len(texts)) == (len(held_out_set().images), len(held_out_set().captions))
+    with np.load(ensure_reference(get_bundled_model(MODEL), default_cache_dir())) as rows:
+        np.testing.assert_array_equal(images, rows["images"])
+        np.testing.assert_array_equal(texts, rows["texts"])
+
+
+async def test_why_there_are_no_float32_vectors_is_one_sentence(tmp_path):
+    with pytest.raises(BackendUnavailableError, match="nobody/nothing"):
+        await reference_vectors(plan(tmp_path), "nobody/nothing")
 
 
 async def test_a_worker_says_in_one_sentence_why_it_cannot(tmp_path):

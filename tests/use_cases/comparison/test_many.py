@@ -13,7 +13,7 @@ from use_cases.comparison.many import (
     ManyQuestion,
     compare_many,
 )
-from use_cases.comparison.many_tables import many_csv, many_json, many_markdown
+from use_cases.comparison.many_tables import many_csv, many_json, many_markdown, summary_cells
 from use_cases.comparison.pairs import NamedImage
 
 pytestmark = pytest.mark.anyio
@@ -154,6 +154,68 @@ async def test_one_model_that_fails_does_not_take_the_other_with_it(images, open
     assert result.agreements == {}
     with pytest.raises(InvalidInputError, match=r"No model can answer: Unknown model 'gone'\."):
         await compare_many(question(images, models=("gone",)), open_engine)
+
+
+async def test_where_all_fail_the_error_is_the_first_ones(images, open_engine):
+    (await open_engine("colours", "")).engine.engine.error = InferenceError("no memory is left")
+    for models in (("colours", "broken"), ("gone", "colours", "broken"), ("colours",)):
+        with pytest.raises(InferenceError, match="no memory is left"):
+            await compare_many(question(images, models=models), open_engine)
+
+
+async def test_a_single_text_is_nobodys_choice(images, open_engine):
+    result = await compare_many(question(images[:1], ("red",)), open_engine)
+    assert result.truth.tolist() == [[True]]
+    assert [column.found for column in result.columns] == [None, None]
+    content = json.loads(many_json(result, {}))
+    assert content["columns"][0]["found"] is None
+    assert (content["agreements"][0]["same_best_text"], content["agreements"][0]["same_best_image"]) == (
+        None,
+        None,
+    )
+    assert "| colours on fake and shapes on fake | - | - | - | - |" in many_markdown(result, "Here.")
+
+
+async def test_the_calibration_of_one_image_has_no_interval_in_the_files(images, open_engine):
+    result = await compare_many(question(captioned(images, "red", "", ""), ("red", "grey")), open_engine)
+    error = json.loads(many_json(result, {}))["columns"][0]["calibration"]["expected_error"]
+    assert error["value"] >= 0
+    assert (error["low"], error["high"]) == (None, None)
+    assert f"| colours on fake | 100% | {error['value']:.3f} | 2 pairs |" in many_markdown(result, "Here.")
+    result = await compare_many(question(images), open_engine)
+    assert summary_cells(result.columns[0])[1].endswith("]")
+
+
+async def test_a_caption_counts_where_it_is_used_and_its_image_is_named(images, open_engine, tmp_path):
+    long = captioned(images, "red", "x" * 1001, "")
+    assert (await compare_many(question(long), open_engine)).texts == COLOURS
+    with pytest.raises(
+        InvalidInputError, match=r"^The caption of 'green\.png' has 1,001 characters; at most 1,000 may be\.$"
+    ):
+        await compare_many(question(long, texts=()), open_engine)
+    (tmp_path / "broken.jpg").write_text("only words")
+    broken = NamedImage("broken.jpg", tmp_path / "broken.jpg", "x" * 1001)
+    assert (await compare_many(question((*long[::2], broken), texts=()), open_engine)).texts == ("red",)
+
+
+async def test_unreadable_images_of_the_same_name_are_all_told(images, open_engine, tmp_path):
+    broken = []
+    for number in range(2):
+        path = tmp_path / str(number) / "image.jpg"
+        path.parent.mkdir()
+        path.write_text(f"only words {number}")
+        broken.append(NamedImage("image.jpg", path))
+    numbered = NamedImage("image.jpg (2)", broken[0].path)
+    result = await compare_many(question((*broken, numbered, images[0])), open_engine)
+    assert list(result.unreadable) == ["image.jpg", "image.jpg (2)", "image.jpg (2) (2)"]
+    assert all(reason.startswith("'image.jpg' is not a JPEG") for reason in result.unreadable.values())
+    assert json.loads(many_json(result, {}))["unreadable"] == result.unreadable
+    page = many_markdown(result, "Measured here.")
+    assert "\nimage.jpg: 'image.jpg' is not" in page
+    assert "\nimage.jpg (2): 'image.jpg' is not" in page
+    twin = NamedImage("image.jpg", images[1].path)  # it can be read, and counts for the number
+    result = await compare_many(question((twin, broken[0])), open_engine)
+    assert list(result.unreadable) == ["image.jpg (2)"]
 
 
 async def test_the_same_engine_named_twice_is_one_column(images, open_engine):

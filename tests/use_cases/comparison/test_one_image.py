@@ -6,9 +6,11 @@ import json
 
 import pytest
 
-from engines.errors import BackendUnavailableError, InvalidInputError, UnknownModelError
+from app.ui.compare_sensitivity_cards import render_sensitivities
+from engines.errors import BackendUnavailableError, InvalidInputError, OverloadedError, UnknownModelError
 from tests.fakes import FakePool, fake_spec
 from tests.use_cases.comparison.questions import SIGMOID, SOFTMAX, contestants, picture
+from use_cases.comparison import one_image
 from use_cases.comparison.one_image import MAX_COLUMNS, compare_image, open_contestants
 from use_cases.comparison.one_image_tables import (
     comparison_csv,
@@ -16,7 +18,7 @@ from use_cases.comparison.one_image_tables import (
     comparison_markdown,
     display_order,
 )
-from use_cases.comparison.templates import MAX_SPREAD_LABELS
+from use_cases.comparison.templates import MAX_SPREAD_LABELS, spread_templates
 from use_cases.zero_shot import classify
 
 pytestmark = pytest.mark.anyio
@@ -169,3 +171,38 @@ async def test_downloads_hold_all_numbers():
 async def test_long_labels_are_reported():
     (column,) = (await compare(["red", "x " * 20], one=fake_spec("one"))).columns
     assert column.truncated == (("x " * 20).strip(),)
+
+
+async def test_labels_that_a_model_cannot_read_are_reported():
+    (column,) = (await compare(["red", "red ?"], one=fake_spec("one"))).columns
+    assert column.unread == ("red ?",)
+
+
+@pytest.mark.parametrize("busy", [("clip",), ("sig", "clip")])
+async def test_a_column_is_shown_without_its_templates_when_there_is_no_room_for_them(monkeypatch, busy):
+    async def spread(scores):
+        if scores.spec.name in busy:
+            raise OverloadedError("The queue is full.")
+        return await spread_templates(scores)
+
+    monkeypatch.setattr(one_image, "spread_templates", spread)
+    comparison = await compare()
+    assert [column.model for column in comparison.columns] == ["sig", "clip"]
+    assert comparison.failed == ()
+    assert {each.model for each in comparison.template_spreads} == {"sig", "clip"} - set(busy)
+    assert [(each.model, each.error) for each in comparison.template_failures] == [
+        (model, "The queue is full.") for model in busy
+    ]
+    markup = render_sensitivities(comparison)
+    assert "at most" not in markup
+    for model in ("sig", "clip"):
+        sentence = f"The templates could not be compared for {model} on fake: The queue is full."
+        assert (sentence in markup) == (model in busy)
+    assert ("Sensitivity to the prompt template" in markup) == (len(busy) == 1)
+
+
+async def test_templates_are_compared_for_few_labels_only():
+    many = [f"label {number}" for number in range(MAX_SPREAD_LABELS + 1)]
+    comparison = await compare(many)
+    assert comparison.template_spreads == comparison.template_failures == ()
+    assert f"compared for at most {MAX_SPREAD_LABELS} labels" in render_sensitivities(comparison)

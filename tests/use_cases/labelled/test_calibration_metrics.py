@@ -163,3 +163,15 @@ def test_halves_are_the_same_for_the_same_seed():
     logits, truth = random_logits(50, 8, 8)
     assert none_of_these_rates(logits, truth, 1) == none_of_these_rates(logits, truth, 1)
     assert none_of_these_rates(logits, truth, 1) != none_of_these_rates(logits, truth, 2)
+
+
+def test_draws_without_anything_to_measure_count_for_no_interval():
+    logits, truth = random_logits(20, 8, 5)
+    truth[1:, :2] = True  # of several labels the softmax has no log loss
+    found = measure(top1_predictions(logits, truth))["nll"]
+    # One image alone: a third of the draws have none.
+    assert [found.low, found.high] == pytest.approx([found.value] * 2)
+    says_none = np.full((3, 8), -5, np.float32)
+    truth = np.ones((3, 8), bool)
+    truth[0] = np.arange(8) == 0  # only this one can lose all its labels
+    assert none_of_these_rates(says_none, truth, seed=0)["none_when_gone"].low == 1

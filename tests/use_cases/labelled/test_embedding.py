@@ -166,6 +166,19 @@ async def test_only_the_datasets_that_were_used_last_are_kept(tmp_path, monkeypa
     assert kept == {"two", "three"}
 
 
+async def test_what_cannot_be_kept_whole_leaves_nothing_behind(tmp_path, monkeypatch):
+    store = ChunkStore(tmp_path, "data", "engine")
+
+    def interrupted(file, **_):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.put("texts", ["x"], rows=np.zeros(1000))
+    assert not list(tmp_path.rglob("*.part"))
+
+
 async def test_a_run_on_many_engines_finds_what_all_of_them_made(tmp_path):
     engines = [f"engine {number}" for number in range(30)]
     for engine in engines:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -135,6 +136,20 @@ def test_rows_of_a_table_that_are_blank_or_too_short_are_left_out(tmp_path):
     )
 
 
+def test_rows_of_a_table_with_more_columns_than_the_first_line_are_left_out(tmp_path):
+    for name in ("a.png", "b.png"):
+        write(tmp_path / name, png())
+    rows = "a.png,cat\na.png,dog,sofa\nb.png,bird, ,\nb.png\n,cow,ox\n"
+    dataset = open_labelled(str(write(tmp_path / "t.csv", f"image,label\n{rows}")))
+    assert labels_of(dataset) == {"a.png": ("cat",), "b.png": ("bird",)}
+    assert dataset.labels == ("bird", "cat")
+    assert dataset.notes == (
+        "1 row with no column for the image or the label left out, the first on line 5.",
+        "2 rows with more columns than the first line names left out, the first on line 3; a text with ',' in"
+        " it needs quotes around it.",
+    )
+
+
 def test_labels_whose_images_are_missing_compete_all_the_same(tmp_path):
     for name in ("a.png", "b.png"):
         write(tmp_path / name, png())
@@ -162,6 +177,9 @@ def test_a_table_s_images_may_lie_elsewhere(tmp_path):
     assert len(open_labelled(str(table), images=tmp_path / "far" / "away").images) == 2
 
 
+TWO_DOTS = "Its name has a second dot; in a tar archive, only the suffix may follow the first one."
+
+
 def test_a_tar_archive_with_class_numbers(tmp_path):
     path = write_tar(
         tmp_path / "shard.tar",
@@ -174,6 +192,7 @@ def test_a_tar_archive_with_class_numbers(tmp_path):
     assert dataset.left_out == {
         "2.png": "Its class is 7, and there are 2 class names.",
         "3.png": "It has no label.",
+        "5.seg.png": TWO_DOTS,
     }
     assert len(hash_set(dataset).digests) == 2
     assert labels_of(open_labelled(str(tmp_path))) == labels_of(dataset)  # a folder of archives
@@ -236,6 +255,51 @@ def test_json_may_have_numbers_in_a_list_or_no_label_beside_labels(tmp_path):
     }
 
 
+def test_images_of_a_tar_archive_whose_names_do_not_fit_are_left_out(tmp_path):
+    names = ("a__jpg", "a__png", "b__v2__jpg", "c__jpg", "c__JPG", ".__d__jpg")
+    labels = {"a__cls": "cat", "b__v2__cls": "dog", "c__cls": "bird"}
+    tar = write_tar(tmp_path / "s.tar", **dict.fromkeys(names, png()), **labels)
+    dataset = open_labelled(str(tar))
+    assert labels_of(dataset) == {"a.jpg": ("cat",), "c.jpg": ("bird",)}
+    shared = "Its name up to the dot is that of {!r}, which comes first; each image needs its own."
+    assert dataset.left_out == {
+        "a.png": shared.format("a.jpg"), "b.v2.jpg": TWO_DOTS, "c.JPG": shared.format("c.jpg"),
+    }  # fmt: skip
+
+
+def test_a_tar_archive_without_a_name_that_fits_says_why(tmp_path):
+    members = {f"{name}__0__{kind}": png() for name in ("cat", "dog") for kind in ("jpg", "cls")}
+    with pytest.raises(InvalidInputError, match=r"2 images cannot be used, the first, 'cat.0.jpg': Its"):
+        open_labelled(str(write_tar(tmp_path / "s.tar", **members)))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data, at: data[:at] + bytes(range(256)) * 2 + data[at + 512 :],
+        lambda data, at: data[:at] + bytes(1024) + data[at + 1024 :],
+        lambda data, at: data[: at + 100],
+        lambda data, at: data + data,
+    ],
+)
+def test_a_tar_archive_that_is_damaged_is_not_taken_for_a_shorter_one(tmp_path, damage):
+    members = {f"{number}__jpg": png() * 20 for number in range(10)}
+    members |= {f"{number}__cls": str(number % 2) for number in range(10)}
+    tar = write_tar(tmp_path / "s.tar", **members)
+    assert len(open_labelled(str(tar)).images) == 10
+    with tarfile.open(tar) as archive:
+        at = archive.getmember("5.jpg").offset
+    tar.write_bytes(damage(tar.read_bytes(), at))
+    with pytest.raises(InvalidInputError, match=r"'s\.tar' is no tar archive, .*, or is damaged"):
+        open_labelled(str(tar))
+
+
+def test_a_shard_s_name_can_be_written(tmp_path):
+    write_tar(tmp_path / os.fsdecode(b"0\xff.tar"), a__png=png(), a__txt="cat")
+    write_tar(tmp_path / "1.tar", a__png=png("blue"), a__txt="dog")
+    assert set(labels_of(open_labelled(str(tmp_path)))) == {"0\\udcff.tar/a.png", "1.tar/a.png"}
+
+
 def test_shards_may_use_the_same_names(tmp_path):
     write_tar(tmp_path / "0.tar", a__png=png(), a__txt="cat")
     write_tar(tmp_path / "1.tar", a__png=png("blue"), a__txt="dog")
@@ -293,6 +357,7 @@ def test_a_folder_that_cannot_be_used_is_one_sentence(tmp_path, names, sentence)
         ("image,label\na.png\n", r"Line 2 of 't\.csv' has no column for the image or none for the label"),
         ('image,label\na.png,"cat\nb.png,dog\n', "no table that can be read: the row that begins on line 2 "),
         ('image,label\na.png,"cat\nb.png,dog"\n', "begins on line 2 of 't.csv' has a quoted text of several"),
+        ("image,label\na.png,cat,sofa\n", r"Line 2 of 't\.csv' has more columns .* needs quotes around it\."),
         ("image,label\n", "has no images"),
         ("image,label\na.png,\n", "has no image with a label; 1 image cannot be used, the first, 'a.png'"),
         ("image,label\na.png,cat\n", "has one label only"),
@@ -321,6 +386,30 @@ def test_other_names_that_cannot_be_used(tmp_path):
         open_labelled("gallery", class_names=path)
     with pytest.raises(InvalidInputError, match="There is no folder"):
         open_labelled(str(tmp_path), images=tmp_path / "none")
+
+
+def test_a_link_to_where_nobody_can_look_is_no_reason_to_stop(tmp_path):
+    write(tmp_path / "red" / "a.png", png())
+    write(tmp_path / "red" / "z" / "b.png", png())
+    write(tmp_path / "blue" / "c.png", png())
+    # It raises OSError in pathlib, as a link to a closed place does, also for root.
+    for name in ("link", "stray.png", "red/closed.png", "red/link"):
+        (tmp_path / name).symlink_to("x" * 300)
+    left_out = hash_set(open_labelled(str(tmp_path))).dataset.left_out
+    assert left_out["stray.png"] == "It has no label."
+    assert left_out["red/closed.png"].endswith("File name too long.")
+    assert len(left_out) == 2
+
+
+def test_the_home_of_nobody_is_not_found(tmp_path):
+    home = Path("~nobody-of-that-name")
+    write(tmp_path / "a" / "x.png", png())
+    with pytest.raises(InvalidInputError, match="There is no file or folder '~nobody-of-that-name'"):
+        open_labelled(str(home))
+    with pytest.raises(InvalidInputError, match="There is no folder '~nobody-of-that-name' for the images"):
+        open_labelled(str(tmp_path), images=home)
+    with pytest.raises(InvalidInputError, match=r"'~nobody-of-that-name' cannot be read"):
+        open_labelled(str(tmp_path), class_names=home)
 
 
 def test_images_that_cannot_be_read_are_left_out_and_the_rest_is_sorted_by_content(tmp_path):
@@ -361,4 +450,5 @@ def test_no_image_that_can_be_read_is_one_sentence(tmp_path):
 def test_a_dataset_in_a_folder_is_called_without_its_path(tmp_path):
     (tmp_path / "pets").mkdir()
     assert hub_datasets.public_dataset_name(f"hf:{tmp_path}/pets:dev") == "hf:pets:dev"
-    assert hub_datasets.public_dataset_name("hf:owner/pets") == "hf:owner/pets"
+    for name in ("hf:owner/pets", "hf:" + "x" * 300):
+        assert hub_datasets.public_dataset_name(name) == name

@@ -15,17 +15,20 @@ from use_cases.labelled.hashing import hash_set
 class FakeRows:
     """What `datasets.load_dataset` returns, as far as it is used."""
 
-    def __init__(self, label_feature, labels):
+    def __init__(self, label_feature, labels, missing=None):
         image = type("Image", (), {})()
         self.features = {"picture": image, "label": label_feature}
         self._labels = labels
+        self._missing = missing or {}  # what is there instead of an image, by the row
 
     def cast_column(self, column, feature):
         assert column == "picture"
         return self
 
     def __getitem__(self, key):
-        return self._labels if key == "label" else {"picture": {"bytes": png(), "path": None}}
+        if key == "label":
+            return self._labels
+        return {"picture": self._missing.get(key, {"bytes": png(), "path": None})}
 
 
 @pytest.mark.parametrize(
@@ -56,6 +59,21 @@ def test_a_dataset_of_the_hub(monkeypatch, feature, labels, expected):
     assert [image.labels for image in dataset.images] == expected
     assert dataset.left_out == {"000002": "It has no label."}
     assert len(hash_set(dataset).digests) == 2
+
+
+def test_rows_of_the_hub_without_an_image_are_left_out(monkeypatch):
+    missing = {1: None, 2: {"bytes": None, "path": None}, 3: {"bytes": None, "path": "gone.png"}}
+    rows = FakeRows(SimpleNamespace(names=["cat", "dog"]), [0, 1, 0, 1, 1], missing)
+    package = SimpleNamespace(load_dataset=lambda name, split: rows, Image=lambda decode: None)
+    monkeypatch.setitem(sys.modules, "datasets", package)
+    monkeypatch.setattr(hub_datasets, "find_spec", lambda name: package)
+    hashed = hash_set(open_labelled("hf:owner/pets"))
+    assert len(hashed.digests) == 2
+    assert hashed.dataset.left_out == {
+        "000001": "It has no image.",
+        "000002": "It has no image.",
+        "000003": "It cannot be read (No such file or directory).",
+    }
 
 
 def test_names_of_the_hub_that_read_the_same_are_one_label_and_that_is_said(monkeypatch):

@@ -2,12 +2,14 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
 from engines.errors import InvalidInputError
 from engines.gallery import GALLERY_DIR, gallery
 from tests.use_cases.retrieval.captions import BOM, captions_of, write_tar
+from use_cases.labelled.hashing import file_digest
 from use_cases.retrieval.caption_files import open_captions
 
 
@@ -149,6 +151,25 @@ def test_rows_without_an_image_or_a_caption_are_left_out_with_a_note(pictures, t
     )
 
 
+def test_rows_with_more_columns_than_the_first_line_are_left_out_with_a_note(pictures, tmp_path):
+    (tmp_path / "t.csv").write_text(
+        "image,caption\na.jpg,A dog, running fast\nb.png,a cat, ,\nc.jpg\nc.jpg,one,two,three\n"
+    )
+    dataset = open_captions(str(tmp_path / "t.csv"))
+    assert captions_of(dataset) == {"b.png": ("a cat",)}
+    assert dataset.notes == (
+        "1 row with no image or no caption left out, the first on line 4.",
+        "2 rows with more columns than the first line names left out, the first on line 2; a text with ',' in"
+        " it needs quotes around it.",
+    )
+
+
+def test_quotes_are_no_cure_where_they_are_characters_like_others(pictures, tmp_path):
+    (tmp_path / "t.csv").write_text("image|caption\na.jpg|a dog\nb.png|a|b\n")
+    (note,) = open_captions(str(tmp_path / "t.csv")).notes
+    assert note.endswith("the first on line 3; a text with '|' in it cannot be told from two.")
+
+
 def place(*paths):
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -245,6 +266,11 @@ def test_what_only_a_table_takes_is_refused_elsewhere(tmp_path, pictures, extra)
         ("t.csv", "image,caption\na.jpg\n", "Line 2 of 't.csv' has no image or no caption"),
         ("t.csv", "image,caption\n,x\n", "Line 2 of 't.csv' has no image or no caption"),
         ("t.csv", "image,caption\na.jpg\n,\n,x\n", "Line 2 of 't.csv' has no image or no caption"),
+        (
+            "t.csv",
+            "image,caption\n,x\na.jpg,A dog, running fast\n",
+            "Line 3 of 't.csv' has more columns than the first line names, .*; a text with ',' in it needs",
+        ),
         ("t.csv", "image,caption\na.jpg," + "x" * 1_000_001, "no table that can be read: .* on line 2 "),
         ("t.csv", 'image,caption\na.jpg,"a dog\nb.png,a cat\n', "no table that can be read: .* on line 2 "),
         ("t.csv", 'image,caption\nb.png,x\na.jpg,"a" dog\n', "no table that can be read: .* on line 3 "),
@@ -287,6 +313,49 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path, pictures):
         (pictures / name).touch()
     with pytest.raises(InvalidInputError, match=r"several tables, 1.csv, 2.json"):
         open_captions(str(pictures))
+
+
+NOWHERE = "x" * 300  # a link to it raises OSError in pathlib, as one to a closed place does, also for root
+
+
+def test_a_link_to_where_nobody_can_look_is_told_by_who_reads_it(pictures):
+    for name in ("a", "closed"):
+        (pictures / f"{name}.txt").write_text("a dog")
+    for name in ("closed.jpg", "z"):
+        (pictures / name).symlink_to(NOWHERE)
+    place(pictures / "z-last" / "d.jpg", pictures / "z-last" / "d.txt")
+    dataset = open_captions(str(pictures))
+    assert list(captions_of(dataset)) == ["a.jpg", "closed.jpg", "z-last/d.jpg"]
+    (closed,) = (image for image in dataset.images if image.name == "closed.jpg")
+    with pytest.raises(InvalidInputError, match="Cannot read the image"):
+        file_digest(closed.source)
+
+
+def test_only_an_archive_where_nobody_can_look_stops_a_folder_of_them(tmp_path):
+    write_tar(tmp_path / "0.tar", [("0.jpg", b"x"), ("0.txt", b"a dog")])
+    (tmp_path / "link").symlink_to(NOWHERE)
+    assert captions_of(open_captions(str(tmp_path))) == {"0.jpg": ("a dog",)}
+    (tmp_path / "1.tar").symlink_to(NOWHERE)
+    with pytest.raises(InvalidInputError, match=r"'1.tar' cannot be read \(File name too long\)"):
+        open_captions(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "images", "sentence"),
+    [
+        ("~nobody-of-that-name/x", None, "There is no file or folder '~nobody-of-that-name/x'"),
+        ("gallery.csv", Path("~nobody-of-that-name"), "There is no folder '~nobody-of-that-name' for the"),
+    ],
+)
+def test_the_home_of_nobody_is_not_found(dataset, images, sentence):
+    with pytest.raises(InvalidInputError, match=sentence):
+        open_captions(dataset, images=images)
+
+
+def test_a_dataset_s_name_can_be_written(tmp_path):
+    folder = tmp_path / os.fsdecode(b"dogs\xff")
+    place(folder / "a.jpg", folder / "a.txt")
+    assert open_captions(str(folder)).name == "dogs\\udcff"
 
 
 def test_a_limit_takes_the_first_images_and_asks_for_no_others(pictures, tmp_path):

@@ -86,6 +86,80 @@ def test_a_damaged_tar_archive_is_refused(tmp_path, change):
         open_captions(str(tar))
 
 
+def ten_samples(path):
+    contents = {"jpg": b"x" * 700, "txt": b"a dog"}
+    members = [(f"{number}.{kind}", data) for number in range(10) for kind, data in contents.items()]
+    return write_tar(path, members)
+
+
+@pytest.mark.parametrize("first", ["0.jpg", "5.jpg", "9.txt"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data, at: data[:at] + bytes(range(256)) * 2 + data[at + 512 :],
+        lambda data, at: data[:at] + bytes(512) + data[at + 512 :],
+        lambda data, at: data[:at] + bytes(1024) + b"x" + data[at + 1025 :],
+        lambda data, at: data[: at + 100],
+        lambda data, at: data + data,  # cat a.tar b.tar
+        lambda data, at: data + bytes(3_000_000) + b"x",
+    ],
+)
+def test_an_archive_that_is_damaged_anywhere_is_not_taken_for_a_shorter_one(tmp_path, damage, first):
+    tar = ten_samples(tmp_path / "t.tar")
+    with tarfile.open(tar) as archive:
+        at = archive.getmember(first).offset
+    tar.write_bytes(damage(tar.read_bytes(), at))
+    with pytest.raises(InvalidInputError, match=r"'t\.tar' is no tar archive, .*, or is damaged \(.+\)\.$"):
+        open_captions(str(tar))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data, end: data[:end],  # streams may have no end
+        lambda data, end: data[: end + 700],
+        lambda data, end: data + bytes(10_240),
+        lambda data, end: data[:end] + bytes(3_000_000),
+    ],
+)
+def test_an_archive_may_end_with_any_number_of_zeros(tmp_path, change):
+    tar = ten_samples(tmp_path / "t.tar")
+    with tarfile.open(tar) as archive:
+        end = archive.getmembers()[-1].offset_data + 512
+    tar.write_bytes(change(tar.read_bytes(), end))
+    assert len(open_captions(str(tar)).images) == 10
+
+
+def test_an_archive_with_nothing_in_it_has_no_images(tmp_path):
+    with pytest.raises(InvalidInputError, match=r"'t\.tar' has no images"):
+        open_captions(str(write_tar(tmp_path / "t.tar", [])))
+
+
+def test_images_whose_names_do_not_fit_are_left_out_with_a_note(tmp_path):
+    names = ("a.jpg", "a.png", "a.txt", "b.v2.jpg", "b.v2.txt", "c.JPG", "c.jpg", "c.txt", "._d.jpg")
+    tar = write_tar(tmp_path / "t.tar", [(name, b"a dog") for name in names])
+    dataset = open_captions(str(tar))
+    assert captions_of(dataset) == {"a.jpg": ("a dog",), "c.JPG": ("a dog",)}
+    assert dataset.notes == (
+        "3 images left out, the first, 'a.png': Its name up to the dot is that of 'a.jpg', which comes first;"
+        " each image needs its own.",
+    )
+    write_tar(tmp_path / "u.tar", [("cat.0.jpg", b"x"), ("cat.0.txt", b"a cat")])
+    assert open_captions(str(tmp_path)).notes[0].startswith("4 images left out, the first, 't.tar/a.png'")
+
+
+@pytest.mark.parametrize("others", [(), ("c.jpg",)])
+def test_without_a_name_that_fits_the_reason_is_told(tmp_path, others):
+    names = ("cat.0.jpg", "cat.0.txt", "dog.0.jpg", "dog.0.txt", *others)
+    tar = write_tar(tmp_path / "t.tar", [(name, b"a cat") for name in names])
+    with pytest.raises(
+        InvalidInputError,
+        match=r"'t\.tar' has no image with a caption that can be used; 2 images left out, the first,"
+        r" 'cat\.0\.jpg': Its name has a second dot; in a tar archive, only the suffix may follow the first",
+    ):
+        open_captions(str(tar))
+
+
 def test_a_compressed_tar_archive_is_refused(tmp_path):
     with tarfile.open(tmp_path / "t.tar", "w:gz"):
         pass

@@ -21,7 +21,7 @@ from use_cases.retrieval.filters import ImageFilter
 from use_cases.retrieval.image_index import ImageIndex
 from use_cases.retrieval.ingest import add_images
 from use_cases.retrieval.query import ImageQuery
-from use_cases.retrieval.search import search_images
+from use_cases.retrieval.search import search_images, text_warnings
 from use_cases.retrieval.sources import Folder
 from use_cases.timings import STAGES
 
@@ -243,7 +243,16 @@ async def test_an_empty_index_says_so(tmp_path):
 
 
 async def test_a_long_text_is_said_to_be_cut(found):
-    assert (await found(text="red " * 20)).truncated
+    answer = await found(text="red " * 20)
+    assert answer.truncated
+    assert text_warnings(answer) == ["The model read only the beginning of the text."]
+
+
+async def test_a_text_that_the_model_cannot_read_is_said_to_be_so(found):
+    answer = await found(text="red", negative="?")
+    assert answer.unread
+    assert "which it cannot tell apart" in text_warnings(answer)[0]
+    assert not text_warnings(await found(text="red"))
 
 
 @pytest.mark.parametrize(

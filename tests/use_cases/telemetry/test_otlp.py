@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -70,3 +71,23 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(BackendUnavailableError, match="pip install opentelemetry-sdk"):
         OtlpSender(float)
+
+
+def test_what_comes_within_seconds_is_not_dropped(monkeypatch):
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    class SlowExporter(InMemorySpanExporter):
+        def export(self, spans):
+            time.sleep(0.02)
+            return super().export(spans)
+
+    traces = [Trace("rest", "classify") for _ in range(500)]
+    for trace in traces:
+        for _ in range(9):
+            trace.add(Span("infer", trace.start_s, trace.start_s + 0.01))
+        trace.end("ok")
+    exporter = SlowExporter()
+    sender = OtlpSender(float, exporter)
+    sender.send(traces)
+    sender.close()
+    assert len(exporter.get_finished_spans()) == 500 * 10

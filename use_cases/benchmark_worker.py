@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -88,17 +89,20 @@ def run_embeddings(job: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def peak_rss_bytes() -> int | None:
-    """Return the most memory that this process ever held; None where the system does not say.
+def peak_rss_bytes(pid: int | None = None) -> int | None:
+    """Return the most memory that a process ever held; None where the system does not say.
 
     Not getrusage's ru_maxrss, which on Linux remembers the parent's size across fork and exec.
+
+    Args:
+        pid: of the process; None: this one.
     """
-    status = Path("/proc/self/status")
-    if status.exists():
+    status = Path(f"/proc/{pid or 'self'}/status")
+    with suppress(OSError):  # another process may end meanwhile
         for line in status.read_text("utf-8").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    if sys.platform == "darwin":
+    if pid is None and sys.platform == "darwin":
         import resource
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

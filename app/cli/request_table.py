@@ -20,7 +20,8 @@ def requests_table(results: Sequence[RequestResult]) -> str:
         lines.append("")
     lines.append(
         "x plain: how many times as fast as transformers' processor or pipeline; best int8 matrix product:"
-        "\nof a few MatMulInteger products in ONNX Runtime. The peak needs a C compiler."
+        "\nof a few MatMulInteger products in ONNX Runtime. The peak needs a C compiler that knows this CPU's"
+        "\nbest instructions."
     )
     return "\n".join(lines)
 

@@ -53,6 +53,8 @@ CSS = """
     background: var(--background-fill-primary); }
 .plots figcaption { font-size: .85rem; color: var(--body-text-color); }
 .plots figcaption b { font-size: 1rem; overflow-wrap: anywhere; }
+.plots .keys { display: flex; flex-wrap: wrap; gap: 0 12px; margin-top: 2px; font-size: .75rem; }
+.plots .keys i { display: inline-block; width: 10px; height: 10px; margin-right: 4px; border-radius: 2px; }
 .plots .views { display: flex; gap: 6px; margin: 6px 0; }
 .plots .views button { padding: 2px 10px; font-size: .8rem; border-radius: var(--radius-md); cursor: pointer;
     border: 1px solid var(--border-color-primary); background: none; color: var(--body-text-color); }

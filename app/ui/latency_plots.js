@@ -11,16 +11,27 @@ function place(name, parent) {
     frame.dataset.name = name;
     add(caption, "b");
     add(caption, "div");
+    add(caption, "div", {className: "keys"});  // plotly's own legend takes half of a narrow chart
     const plot = add(frame, "div", {className: "plot"});
     plot.setAttribute("role", "img");
     add(frame, "p", {className: "plots-problem"});
     return frame;
 }
 
+function showKeys(parent, keys) {
+    parent.replaceChildren();
+    for (const [name, colour] of keys) {
+        const key = add(parent, "span");
+        add(key, "i").style.background = colour;
+        key.append(name);
+    }
+}
+
 async function show(figure, frame) {
     const plot = frame.querySelector(".plot");
     frame.querySelector("b").textContent = figure.title;
     frame.querySelector("figcaption div").textContent = figure.note;
+    showKeys(frame.querySelector(".keys"), figure.missing ? [] : figure.keys);
     const problem = frame.querySelector(".plots-problem");
     problem.textContent = figure.missing;
     problem.hidden = !figure.missing;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,15 +94,16 @@ def trade_figure(loads: Sequence[tuple[str, InsideLoad]]) -> dict[str, Any]:
 
 
 def _over_time(view: View, stage: str) -> Figure:
+    keys = {title: COLOURS[number % len(COLOURS)] for number, title in enumerate(view.over_time)}
     traces = [
-        _line(f"{title} {name}", [m.ago_s for m in moments], values, COLOURS[number % len(COLOURS)], dash)
-        for number, (title, moments) in enumerate(view.over_time.items())
+        _line(f"{title} {name}", [m.ago_s for m in moments], values, keys[title], dash)
+        for title, moments in view.over_time.items()
         for name, dash in _DASHES.items()
         for values in [[getattr(moment.times, f"{name}_ms") for moment in moments]]
     ]
     missing = f"No request had the stage “{stage}” in this window." if stage else ""
     note = "Solid: half of the requests were faster; dashed: 90 of 100; dotted: 99 of 100."
-    return _timeline("over-time", f"{stage}, milliseconds over time", note, traces, "ms", missing)
+    return _timeline("over-time", f"{stage}, milliseconds over time", note, traces, "ms", missing, keys)
 
 
 def _rates(view: View) -> Figure:
@@ -156,21 +157,21 @@ def _waterfall(name: str, title: str, traces: Sequence[Trace]) -> Figure:
         )  # fmt: skip
     layout = {
         "barmode": "overlay",
-        "xaxis": {"title": {"text": "milliseconds since the request came"}, "rangemode": "tozero"},
+        "xaxis": {"title": {"text": "ms since its arrival"}, "rangemode": "tozero"},
         "yaxis": {
             "autorange": "reversed",
             "tickvals": list(range(len(traces))),
             "ticktext": [escape_ticks(each, 28) for each in names],
         },
-        "showlegend": True,
     }
     return {
         "name": name,
         "title": title,
         "note": "Stages of a request with two models or towers run side by side.",
         "label": f"{title}: {'; '.join(names)}",
-        "height": _AROUND + 60 + _ROW * max(len(traces), 1),
+        "height": _AROUND + _ROW * max(len(traces), 1),
         "missing": "" if traces else "No request in this window.",
+        "keys": [(bar["name"], bar["marker"]["color"]) for bar in bars],
         "traces": bars,
         "layout": layout,
     }
@@ -187,6 +188,7 @@ def _batch_sizes(view: View) -> Figure:
         "label": f"Engine calls by their number of items; {mean:.1f} on average",
         "height": _HEIGHT,
         "missing": "" if calls else "No engine call in this window, as far as the samples tell.",
+        "keys": [],
         "traces": [
             {
                 "type": "bar", "x": [str(size) for size in sizes],
@@ -243,8 +245,16 @@ def _hits(view: View) -> Figure:
 
 
 def _timeline(
-    name: str, title: str, note: str, traces: list[dict[str, Any]], unit: str, missing: str
+    name: str,
+    title: str,
+    note: str,
+    traces: list[dict[str, Any]],
+    unit: str,
+    missing: str,
+    keys: Mapping[str, str] | None = None,
 ) -> Figure:
+    if keys is None:
+        keys = {trace["name"]: trace["line"]["color"] for trace in traces} if len(traces) > 1 else {}
     return {
         "name": name,
         "title": title,
@@ -252,11 +262,11 @@ def _timeline(
         "label": f"{title}. {note}",
         "height": _HEIGHT,
         "missing": "" if traces else missing,
+        "keys": list(keys.items()),
         "traces": traces,
         "layout": {
             "xaxis": {"title": {"text": "seconds ago"}, "autorange": "reversed", "rangemode": "tozero"},
             "yaxis": {"title": {"text": unit}, "rangemode": "tozero"},
-            "showlegend": len(traces) > 1,
         },
     }
 

@@ -17,6 +17,8 @@ import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
+from engines.machine.cpu import read_cpu
+
 _SHAPES = ((196, 768, 3072), (784, 3072, 768), (1568, 3072, 768))  # rows, inner, columns
 _NUM_WARMUP, _DURATION_S = 3, 0.5
 _PEAK_SOURCE = Path(__file__).parent / "int8_peak.c"
@@ -25,18 +27,21 @@ _PEAK_SOURCE = Path(__file__).parent / "int8_peak.c"
 def measure_int8_peak_gops(num_threads: int) -> float | None:
     """Return the instructions' peak in 10^9 operations a second.
 
-    None where there is no C compiler, or the CPU has no int8 instructions that int8_peak.c knows.
+    None where it is not known: there is no C compiler, or the CPU's best int8 instructions are none that
+    int8_peak.c, the compiler and the system let a program use.
     """
     compiler = shutil.which("cc")
     if compiler is None:
         return None
     with TemporaryDirectory(prefix="siglip-int8-peak-") as folder:
         program = str(Path(folder) / "int8_peak")
-        build = [compiler, "-O2", "-march=native", "-pthread", str(_PEAK_SOURCE), "-o", program]
+        # An old compiler's "native" leaves out what it does not know; with less the peak would be too low.
+        has = [f"-DHAS_{name.upper()}" for name in sorted(read_cpu().instructions)]
+        build = [compiler, "-O2", "-march=native", "-pthread", *has, str(_PEAK_SOURCE), "-o", program]
         if subprocess.run(build, capture_output=True, check=False).returncode:
             return None
-        run = subprocess.run([program, str(num_threads)], capture_output=True, text=True, check=True)
-        return float(run.stdout)
+        run = subprocess.run([program, str(num_threads)], capture_output=True, text=True, check=False)
+        return None if run.returncode else float(run.stdout)
 
 
 def measure_int8_gops(num_threads: int) -> float:

@@ -92,6 +92,8 @@ async def test_a_request_is_shown_by_stage_with_shares_and_waterfall(services, r
     bars = {trace["name"]: trace for trace in drawn["last"]["traces"]}
     assert {"decode", "preprocess", "tokenize", "infer", "post"} <= set(bars)
     assert bars["infer"]["base"][0] >= bars["decode"]["base"][0]
+    assert dict(drawn["last"]["keys"]) == {name: bar["marker"]["color"] for name, bar in bars.items()}
+    assert [name for name, _ in drawn["over-time"]["keys"]] == ["colours on fake"]
     assert drawn["rates"]["missing"] == ""
     assert drawn["hits"]["traces"][0]["y"] == [0.0]
 

@@ -1,6 +1,8 @@
 """The index benchmark measures what it says: exact neighbours, recall, rates; and writes a whole record."""
 
 import json
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +12,15 @@ from engines.errors import InvalidInputError
 from tests.use_cases.retrieval.pictures import stored_spec
 from use_cases.index_benchmark import ingestion, search_speed
 from use_cases.index_benchmark.search_speed import measure_sizes
+from use_cases.index_benchmark.tables import index_tables
 from use_cases.index_benchmark.vectors import BLOCK, ExactNearest, SyntheticVectors
+from use_cases.latency import Summary
 from use_cases.record_tables import render_record
 from use_cases.results import validate_record
 from use_cases.retrieval import snapshot
+from use_cases.retrieval.image_index import ImageIndex
+
+_BALLAST = 500_000_000  # bytes that the benchmark's process has and the builder has not
 
 
 def test_the_exact_nearest_of_blocks_are_those_of_the_whole():
@@ -27,11 +34,58 @@ def test_the_exact_nearest_of_blocks_are_those_of_the_whole():
 
 
 def test_vectors_are_of_unit_length_and_repeatable():
-    sizes = [len(block) for block in SyntheticVectors(1, dim=8).blocks(BLOCK + 5)]
+    sizes = [len(block) for block in SyntheticVectors(1, dim=8).blocks(0, BLOCK + 5)]
     assert sizes == [BLOCK, 5]
     first, second = (SyntheticVectors(1, dim=8).take(50) for _ in range(2))
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, rtol=1e-5)
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_no_vector_repeats_however_many_runs_took_them(seed):
+    rows = [SyntheticVectors(seed, dim=8).take(300)]
+    for start, count in [(0, 100), (100, 100), (200, BLOCK + 50), (BLOCK + 250, 100)]:
+        rows += SyntheticVectors(seed, dim=8).blocks(start, count)
+    whole = np.concatenate(rows)
+    assert len(np.unique(whole, axis=0)) == len(whole) == BLOCK + 650
+    (again,) = SyntheticVectors(seed, dim=8).blocks(100, 100)
+    np.testing.assert_array_equal(rows[2], again)
+
+
+def test_an_index_that_grows_in_a_later_run_has_no_image_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(search_speed, "_QUERIES", 5)
+    spec = stored_spec(dim=16)
+    for size in (40, 80):  # as many again: blocks of the same stream would be the same
+        measure_sizes(spec, tmp_path, [size], rounds=1, seed=0)
+    rows = np.concatenate([block for _, block in ImageIndex(tmp_path).table(spec).scan()])
+    assert len(np.unique(rows, axis=0)) == len(rows) == 80
+
+
+def test_fewer_images_than_are_asked_for_can_all_be_found(tmp_path):
+    (row,) = measure_sizes(stored_spec(dim=16), tmp_path, [5], rounds=1, seed=0)
+    assert (row["recall"], row["between_recall"]) == (1.0, 1.0)
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="the system does not tell a process's peak"
+)
+def test_the_memory_of_building_is_the_builders(tmp_path, monkeypatch):
+    monkeypatch.setattr(snapshot, "MAX_ROWS_IN_MEMORY", 1000)
+    monkeypatch.setattr(search_speed, "_QUERIES", 5)
+    ballast = b"x" * _BALLAST
+    small, large = measure_sizes(stored_spec(dim=16), tmp_path, [500, 2000], rounds=1, seed=0)
+    assert large["peak_rss_bytes"] > len(ballast)
+    assert large["builder_peak_rss_bytes"] < large["peak_rss_bytes"] - len(ballast) / 2
+    assert large["builder_peak_rss_bytes"] > 20_000_000  # Python and lancedb
+    assert small["builder_peak_rss_bytes"] is None  # there was none
+
+
+def test_a_peak_that_the_system_does_not_tell_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(search_speed, "_QUERIES", 5)
+    monkeypatch.setattr(search_speed, "peak_rss_bytes", lambda *_: None)
+    (row,) = measure_sizes(stored_spec(dim=16), tmp_path, [20], rounds=1, seed=0)
+    row = {name: asdict(value) if isinstance(value, Summary) else value for name, value in row.items()}
+    assert index_tables([{"measurement": "search", **row}]).endswith(" |  |")
 
 
 def test_a_row_for_each_size_exact_and_by_ann(tmp_path, monkeypatch):

@@ -76,6 +76,27 @@ def test_without_a_compiler_there_is_no_peak_and_no_share_of_it():
     assert found["int8_rate", "onnxruntime"].value.median == 150
 
 
+@pytest.mark.parametrize(
+    ("answer", "has_peak"),
+    [
+        ({"gops": 201.0}, False),  # of 200: products used other instructions
+        ({"peak_gops": 99.0, "gops": 90.0}, True),  # the tower reaches 100
+    ],
+)
+def test_what_is_faster_than_the_peak_is_no_share_of_it(answer, has_peak):
+    def worker(job):
+        return fake_worker(job) | (answer if job["task"] == "int8_rate" else {})
+
+    results = run_request_benchmark(PLAN, worker)
+    found = by_name(results)
+    share, peak = found["image_tower_share", "onnx-fp32"], found["int8_peak", "onnxruntime"]
+    assert share.value is None
+    assert "not this CPU's" in share.reason
+    assert (peak.value is not None, peak.reason is None) == (has_peak, has_peak)
+    assert found["int8_rate", "onnxruntime"].value is not None
+    assert "not this CPU's" in requests_table(results)
+
+
 def test_photos_are_the_same_for_the_same_seed_and_labels_never_repeat():
     photo = request_tasks.synthetic_jpeg((64, 48), seed=1)
     assert photo == request_tasks.synthetic_jpeg((64, 48), seed=1)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from engines.base import Embeddings
 from engines.errors import InvalidInputError
 from engines.models import ModelSpec
+from use_cases.benchmark_worker import peak_rss_bytes
 from use_cases.index_benchmark.vectors import ExactNearest, SyntheticVectors
 from use_cases.latency import ForeignLoad, summarize
+from use_cases.retrieval import ann_process
 from use_cases.retrieval.ann import between
-from use_cases.retrieval.ann_process import build_ann
 from use_cases.retrieval.duplicates import find_duplicates
 from use_cases.retrieval.image_index import ImageIndex
 from use_cases.retrieval.image_table import ImageTable
@@ -31,6 +33,7 @@ NEAREST = 10
 ADDED = 256  # images that one commit of an ingestion adds
 _QUERIES = 200  # of a round; a percentile of 95 needs some
 _TIDY_BLOCKS = 10
+_LOOK_S = 0.05  # between two looks at the builder's memory
 _THUMBNAIL = bytes(9_000)  # what a thumbnail takes
 
 
@@ -59,15 +62,14 @@ def measure_sizes(
     for size in sizes:
         logger.info("%s images", f"{size:,}")
         start_s = time.perf_counter()
-        for number, block in enumerate(vectors.blocks(size - held)):
+        for number, block in enumerate(vectors.blocks(held, size - held)):
             table.add(_records(held, len(block)), block)
             held += len(block)
             if number % _TIDY_BLOCKS == 0:
                 table.tidy()
         table.tidy()
         fill_s = time.perf_counter() - start_s
-        if table.needs_ann():
-            asyncio.run(build_ann(table))
+        build_peak = asyncio.run(_build(table)) if table.needs_ann() else None
         exact = _exact(table, queries)
         row = _facts(table) | {"fill_s": fill_s} | _measure(table, exact["image"], "image", rounds)
         texts = _measure(table, exact["full"], "full", rounds)
@@ -77,9 +79,34 @@ def measure_sizes(
         table.tidy()
         results[-1]["tidy_s"] = time.perf_counter() - start_s
         results[-1]["disk_bytes"] = _size(folder)
-        results[-1]["peak_rss_bytes"] = _peak_rss(resource.RUSAGE_SELF)
-        results[-1]["build_peak_rss_bytes"] = _peak_rss(resource.RUSAGE_CHILDREN)
+        results[-1]["peak_rss_bytes"] = peak_rss_bytes()
+        # Older records' "build_peak_rss_bytes" is this process's peak, which its children inherited.
+        results[-1]["builder_peak_rss_bytes"] = build_peak
     return results
+
+
+async def _build(table: ImageTable) -> int | None:
+    """Build the ANN index; return the most memory that its process was seen to have had, in bytes.
+
+    None where the system does not say.
+    """
+    building = asyncio.ensure_future(ann_process.build_ann(table))
+    builder, peak = None, None
+    while not building.done():
+        await asyncio.wait([building], timeout=_LOOK_S)
+        builder = builder or _builder()
+        peak = (peak_rss_bytes(builder) if builder else None) or peak  # none when it has ended
+    await building
+    return peak
+
+
+def _builder() -> int | None:
+    """Return the id of the process that builds the index; None when it is not there."""
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # it may end meanwhile
+            if ann_process.__name__ in child.cmdline():
+                return int(child.pid)
+    return None
 
 
 def _exact(table: ImageTable, queries: Mapping[Effort, Embeddings]) -> dict[Effort, ExactNearest]:
@@ -115,7 +142,8 @@ def _measure(table: ImageTable, exact: ExactNearest, effort: Effort, rounds: int
     return {
         "p50_ms": summarize(p50s, foreign),
         "p95_ms": summarize(p95s, foreign),
-        "recall": sum(found) / (NEAREST * len(found)),
+        # Fewer than NEAREST images have fewer neighbours to find.
+        "recall": sum(found) / sum(map(len, truth)),
     }
 
 
@@ -149,11 +177,6 @@ def _records(start: int, count: int) -> list[ImageRecord]:
         )
         for number, hash_ in zip(range(start, start + count), hashes.tolist(), strict=True)
     ]
-
-
-def _peak_rss(who: int) -> int:
-    """Return the most memory that this process, or the largest that it started, has had, in bytes."""
-    return resource.getrusage(who).ru_maxrss * 1024
 
 
 def _size(folder: Path) -> int:

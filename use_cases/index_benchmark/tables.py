@@ -50,7 +50,7 @@ _SEARCH: dict[str, Callable[[Row], str]] = {
     "tidy s": lambda row: f"{row['tidy_s']:.1f}",
     "ANN build s": lambda row: f"{row['ann']['build_s']:.0f}" if row["ann"] else "",
     "disk MB": lambda row: f"{row['disk_bytes'] / _MB:,.0f}",
-    "peak RSS MB": lambda row: f"{row['peak_rss_bytes'] / _MB:,.0f}",
+    "peak RSS MB": lambda row: f"{row['peak_rss_bytes'] / _MB:,.0f}" if row["peak_rss_bytes"] else "",
 }
 _INGESTION: dict[str, Callable[[Row], str]] = {
     "engine": lambda row: f"`{row['engine']}`",

@@ -17,7 +17,7 @@ _DECAY = -0.5  # of the standard deviation along the directions, the first the w
 
 
 class SyntheticVectors:
-    """A stream of unit vectors; evenly spread ones would be as hard to index as no images are."""
+    """Unit vectors without end; evenly spread ones would be as hard to index as no images are."""
 
     def __init__(self, seed: int, dim: int = DIM) -> None:
         """Draw the clusters.
@@ -26,23 +26,33 @@ class SyntheticVectors:
             seed: another one gives other vectors.
             dim: of the vectors.
         """
+        self._seed = seed
         self._random = np.random.default_rng(seed)
         self._widths = (np.arange(1, dim + 1) ** _DECAY).astype(np.float32)
-        self._centres = self._draw(_CLUSTERS)
+        self._centres = self._draw(self._random, _CLUSTERS)
 
     def take(self, count: int) -> Embeddings:
-        """Return the next vectors, [count, dim]."""
-        members = self._centres[self._random.integers(0, _CLUSTERS, count)] + _SPREAD * self._draw(count)
+        """Return the next vectors of a stream, [count, dim]; another object of this seed has the same."""
+        return self._members(self._random, count)
+
+    def blocks(self, start: int, count: int) -> Iterator[Embeddings]:
+        """Return as many vectors in blocks, so that they need not be in memory together.
+
+        Args:
+            start: how many were taken in blocks before, by any object of this seed: these are others.
+            count: how many.
+        """
+        for place in range(start, start + count, BLOCK):
+            random = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(place,)))
+            yield self._members(random, min(BLOCK, start + count - place))
+
+    def _members(self, random: np.random.Generator, count: int) -> Embeddings:
+        members = self._centres[random.integers(0, _CLUSTERS, count)] + _SPREAD * self._draw(random, count)
         return normalize(members.astype(np.float32))
 
-    def blocks(self, count: int) -> Iterator[Embeddings]:
-        """Return as many vectors in blocks, so that they need not be in memory together."""
-        for start in range(0, count, BLOCK):
-            yield self.take(min(BLOCK, count - start))
-
-    def _draw(self, count: int) -> NDArray[np.float32]:
+    def _draw(self, random: np.random.Generator, count: int) -> NDArray[np.float32]:
         drawn: NDArray[np.float32] = (
-            self._random.standard_normal((count, len(self._widths)), np.float32) * self._widths
+            random.standard_normal((count, len(self._widths)), np.float32) * self._widths
         )
         return drawn
 

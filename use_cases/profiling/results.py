@@ -31,7 +31,7 @@ class MachinePeak:
     library: str  # whose
     foreign_cores: float = 0.0  # of other processes meanwhile
     int8_gops: float | None = None  # ONNX Runtime's best product of 8-bit integers, where an engine has such
-    int8_peak_gops: float | None = None  # of the instructions alone; None without a C compiler, too
+    int8_peak_gops: float | None = None  # of the instructions alone; None where it is not known, too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,9 +20,10 @@ CSS = """
 .compared h3 { margin: 14px 0 4px; font-size: 1rem; color: var(--body-text-color); }
 .compared p { margin: 0 0 6px; color: var(--body-text-color); overflow-wrap: anywhere; }
 .compared p.origin { font-size: .8rem; opacity: .75; }
-.compared .scroll { overflow-x: auto; max-height: 80vh; overflow-y: auto; }
+.compared .scroll { overflow-x: auto; }
 .compared .scroll:focus-visible { outline: 2px solid var(--color-accent); outline-offset: 2px; }
-.compared table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0; }
+.compared table { width: 100%; margin: 0; border: 0; border-collapse: collapse;
+    font-variant-numeric: tabular-nums; }
 .compared th, .compared td { padding: 4px 8px; text-align: left; color: var(--body-text-color); border: 0;
     border-bottom: 1px solid var(--border-color-primary); background: none; vertical-align: top; }
 .compared th { font-weight: 600; white-space: nowrap; }

@@ -20,6 +20,7 @@ from engines.bundled.recipe.cutouts import cut_out
 from engines.bundled.recipe.dataset import build_pair_data, stack_views
 from engines.bundled.recipe.evaluate import split_by_concept, split_by_picture
 from engines.bundled.recipe.experiment import (
+    STUDENT_T,
     Bench,
     cross_validate,
     measure_untrained,
@@ -93,7 +94,11 @@ def _parser() -> argparse.ArgumentParser:
         "--work-dir", type=Path, default=Path(".cache/recipe"), help="downloads and cached features"
     )
     parser.add_argument(
-        "--num-seeds", type=int, default=3, help="repetitions of the cross-validation, at least 2"
+        "--num-seeds",
+        type=int,
+        default=3,
+        choices=STUDENT_T,
+        help="repetitions of the cross-validation, of which an interval can be told (default: %(default)s)",
     )
     parser.add_argument(
         "--only-foreign",

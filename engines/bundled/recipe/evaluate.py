@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 from engines.bundled.recipe.cutouts import LOOKALIKE_BITS, Picture
 from engines.bundled.recipe.dataset import Views
+from engines.bundled.recipe.items import Item
 from engines.bundled.recipe.train import Heads
 from engines.bundled.recipe.wordnet import WordNet
 
@@ -19,6 +21,7 @@ NUM_FOLDS = 5
 PROMPTS = ("{label}", "a photo of a {label}", "a drawing of a {label}")
 _NUM_LABELS = {"animals": 24, "objects": 35, "drawings": 80}  # of the label sets that are drawn
 _NUM_DRAWS = 20  # label sets drawn per fold
+_MAX_NOUN_WORDS = 4  # of a noun that a caption may hold, such as "great white shark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +36,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Pictures in folds, and what to measure on each fold by models that never saw it."""
+    """By fold: what a model may be trained on, and what it is then measured on."""
 
-    folds: Tensor  # [num_pictures]
-    tasks: list[list[Task]]  # by fold
+    training: list[Tensor]  # [num_pictures] bool
+    tasks: list[list[Task]]
 
 
 def fold_of(name: str) -> int:
@@ -45,11 +48,23 @@ def fold_of(name: str) -> int:
 
 
 def split_by_concept(pictures: Sequence[Picture], wordnet: WordNet) -> Split:
-    """Hold out concepts; every label set names concepts that the measured model never saw."""
+    """Hold out concepts; every label set names concepts that the measured model never saw.
+
+    Nor does its training hold a picture whose caption names one of them, by whatever noun, or that looks like
+    one of theirs: a bicycle is a bike, and the drawing of a "fox face" is that of a fox elsewhere.
+    """
     folds = torch.tensor([fold_of(p.item.concept) for p in pictures])
-    tasks = []
+    alike = _lookalikes(pictures)
+    meanings = [_meanings(p.item, wordnet) for p in pictures]
+    training, tasks = [], []
     for fold in range(NUM_FOLDS):
-        groups = _groups(torch.nonzero(folds == fold)[:, 0].tolist(), pictures, wordnet)
+        measured = folds == fold
+        held_out = {
+            wordnet.senses(pictures[i].item.concept)[0].offset for i in torch.nonzero(measured)[:, 0].tolist()
+        }
+        named = torch.tensor([not held_out.isdisjoint(found) for found in meanings])
+        training.append(~(measured | named | (alike & measured).any(dim=1)))
+        groups = _groups(torch.nonzero(measured)[:, 0].tolist(), pictures, wordnet)
         everything = [i for rows in groups.values() for i in rows]
         one_each = list({pictures[i].item.concept: i for i in sorted(everything, reverse=True)}.values())
         tasks.append(
@@ -60,16 +75,17 @@ def split_by_concept(pictures: Sequence[Picture], wordnet: WordNet) -> Split:
                 *_drawn_tasks("drawings", groups["drawings"], pictures, fold),
             ]
         )
-    return Split(folds, tasks)
+    return Split(training, tasks)
 
 
 def split_by_picture(pictures: Sequence[Picture], wordnet: WordNet) -> Split:
     """Hold out pictures whose concepts the model met in other pictures, none of them a look-alike."""
     folds = torch.tensor([fold_of(p.item.key) for p in pictures])
     alike = _lookalikes(pictures)
-    tasks = []
+    training, tasks = [], []
     for fold in range(NUM_FOLDS):
         seen = folds != fold
+        training.append(seen)
         concepts = {pictures[i].item.concept for i in torch.nonzero(seen)[:, 0].tolist()}
         new = torch.nonzero(~seen & ~(alike & seen).any(dim=1))[:, 0].tolist()
         groups = _groups([i for i in new if pictures[i].item.concept in concepts], pictures, wordnet)
@@ -80,7 +96,18 @@ def split_by_picture(pictures: Sequence[Picture], wordnet: WordNet) -> Split:
                 for task in _drawn_tasks(f"known_{name}", rows, pictures, fold)
             ]
         )
-    return Split(folds, tasks)
+    return Split(training, tasks)
+
+
+def _meanings(item: Item, wordnet: WordNet) -> set[int]:
+    """Return the first meaning of each noun in a picture's captions, as WordNet's offsets."""
+    lemmas = {wordnet.lemma(item.concept)}
+    for caption in item.captions:
+        words = re.sub(r"[^a-z -]", " ", caption.lower()).split()
+        for start in range(len(words)):
+            for stop in range(start + 1, min(start + _MAX_NOUN_WORDS, len(words)) + 1):
+                lemmas.add(wordnet.lemma(" ".join(words[start:stop])))
+    return {wordnet.senses(lemma)[0].offset for lemma in lemmas if lemma is not None}
 
 
 def _groups(rows: Sequence[int], pictures: Sequence[Picture], wordnet: WordNet) -> dict[str, list[int]]:

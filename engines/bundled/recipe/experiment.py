@@ -17,7 +17,7 @@ from engines.bundled.recipe.photos import NAMED_PHOTOS, NONE_OF_THESE, ORDINARY_
 from engines.bundled.recipe.towers_onnx import ImageFeaturizer, SentenceEmbedder
 from engines.bundled.recipe.train import Heads, Loss, TrainingPlan, train_heads
 
-_STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # 97.5 % quantile, by number of seeds
+STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # 97.5 % quantile, by number of seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ def cross_validate(
     by_seed, kept = [], []
     for seed in seeds:
         metrics = []
-        for fold, tasks in enumerate(split.tasks):
-            heads = train_heads(bench.data, split.folds != fold, bench.table, loss, replace(plan, seed=seed))
+        for training, tasks in zip(split.training, split.tasks, strict=True):
+            heads = train_heads(bench.data, training, bench.table, loss, replace(plan, seed=seed))
             cosines = [task_cosines(task, bench.data.views, heads, bench.embed) for task in tasks]
             metrics.append(measure(tasks, cosines))
             photos = [i for i, task in enumerate(tasks) if task.name in ("animals", "objects")]
@@ -62,7 +62,7 @@ def summarize(by_seed: Sequence[dict[str, float]]) -> dict[str, dict[str, float]
     summary = {}
     for name in by_seed[0]:
         values = [metrics[name] for metrics in by_seed]
-        width = _STUDENT_T.get(len(values), math.nan) * statistics.stdev(values) / math.sqrt(len(values))
+        width = STUDENT_T[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
         summary[name] = {"mean": round(statistics.fmean(values), 4), "half_width_95": round(width, 4)}
     return summary
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from engines.bundled.model import FEATURE_DIM, ImageHead, TextHead
 from engines.bundled.recipe.calibrate import fit_scale_and_bias
 from engines.bundled.recipe.cutouts import Picture, difference_hash
-from engines.bundled.recipe.evaluate import NUM_FOLDS, fold_of, split_by_picture, top_k
+from engines.bundled.recipe.evaluate import NUM_FOLDS, fold_of, split_by_concept, split_by_picture, top_k
 from engines.bundled.recipe.experiment import summarize
 from engines.bundled.recipe.items import Item, concept_of
 from engines.bundled.recipe.train import Heads, _Objective, join_heads
@@ -86,8 +86,29 @@ def test_split_by_picture_measures_new_pictures_of_known_concepts(
         measured = {int(i) for task in tasks for i in task.pictures}
         assert measured
         for i in measured:
-            assert split.folds[i] == fold
-            assert i >= 20 or split.folds[i ^ 1] == fold
+            assert not split.training[fold][i]
+            assert i >= 20 or not split.training[fold][i ^ 1]
+
+
+def test_a_held_out_concept_is_met_in_training_under_no_name_and_in_no_look_alike(wordnet: WordNet) -> None:
+    facts = (
+        ("cat", "cat"),
+        ("animal", "the true cats' face"),
+        ("sea lion", "sea lion"),
+        ("sea lion", "seal"),
+    )
+    hashes = (0x0123456789ABCDEF, 0xFEDCBA9876543210, 0x0123456789ABCDEE, 0x00FF00FF00FF00FF)
+    pictures = [
+        Picture(
+            Item(path=f"/animals/{i}.png", source="stamps", photo=True, captions=(caption,), concept=concept),
+            Path(f"{i}.png"),
+            hashes[i],
+        )
+        for i, (concept, caption) in enumerate(facts)
+    ]
+    split = split_by_concept(pictures, wordnet)
+    assert split.training[fold_of("cat")].tolist() == [False, False, False, True]
+    assert split.training[fold_of("sea lion")].tolist() == [False, True, False, False]
 
 
 def test_top_k_counts_rows_whose_target_is_among_the_best() -> None:

@@ -13,6 +13,7 @@ from app.upload_store import StoredUploads, keep_uploads
 from engines.errors import InvalidInputError
 from use_cases.retrieval.archives import ZipArchive
 from use_cases.retrieval.sources import FileList, ImageFiles, is_image_name
+from use_cases.wording import counted
 
 _MAX_NAME_CHARS = 200
 _ZIP_TYPES = ("application/zip", "application/x-zip-compressed")
@@ -76,7 +77,7 @@ def _check(names: Sequence[str], has_zip: bool, captions: Sequence[str] | Mappin
         )
     if not has_zip and not any(is_image_name(name) or not PurePosixPath(name).suffix for name in names):
         raise InvalidInputError(
-            f"There are {len(names):,} files, none of them an image; send JPEG, PNG, WebP, GIF, BMP, TIFF or"
+            f"Got {counted(len(names), 'file')}, no image among them; send JPEG, PNG, WebP, GIF, BMP, TIFF or"
             " AVIF files, or one zip archive."
         )
     if isinstance(captions, Mapping):
@@ -84,5 +85,7 @@ def _check(names: Sequence[str], has_zip: bool, captions: Sequence[str] | Mappin
             raise InvalidInputError(f"There is a caption for {unknown[0][:80]!r}, but no such file.")
         return [captions.get(name, "") for name in names]
     if captions and len(captions) != len(names):
-        raise InvalidInputError(f"There are {len(captions):,} captions for {len(names):,} files.")
+        raise InvalidInputError(
+            f"Got {counted(len(captions), 'caption')} for {counted(len(names), 'file')}; send one for each."
+        )
     return captions or [""] * len(names)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from use_cases.benchmark import TOWERS, BenchmarkPlan, EngineResult
 from use_cases.latency import Summary
+from use_cases.wording import counted
 
 _MB = 1e6
 
@@ -16,7 +17,8 @@ def towers_table(results: Sequence[EngineResult], plan: BenchmarkPlan) -> str:
     for model in dict.fromkeys(result.model for result in results):
         rows = [result for result in results if result.model == model]
         measured = [row for row in rows if row.reason is None]
-        lines += [f"{model}, {plan.num_threads} threads, {plan.num_rounds} rounds", ""]
+        how = f"{counted(plan.num_threads, 'thread')}, {counted(plan.num_rounds, 'round')}"
+        lines += [f"{model}, {how}", ""]
         lines += [f"  {row.engine:<18} not available: {row.reason}" for row in rows if row.reason is not None]
         lines += _start_lines(measured)
         for tower in TOWERS:

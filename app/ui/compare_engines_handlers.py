@@ -30,6 +30,7 @@ from use_cases.comparison.engine_quality import held_out_gallery
 from use_cases.comparison.engine_tables import engines_csv, engines_json, engines_markdown
 from use_cases.comparison.engines import EnginePlan, in_order, measure_engines
 from use_cases.comparison.provenance import measured_here
+from use_cases.wording import counted
 
 VIEW = "compare-engines"  # the value of "view" in a link
 FEW, SOME, ALL_PICTURES = PICTURES = 32, 100, 0  # the choices of how many held-out pictures; 0 for all
@@ -237,7 +238,8 @@ class EngineHandlers:
         spec = await self._services.pool.spec(plan.model)
         names = in_order(plan.engines)
         seconds, count = estimate_s(spec, plan.held_out, len(names), *probe), len(plan.held_out.pictures)
-        sentences = [f"Takes about {seconds:.0f} s: {len(names)} engines, {count} held-out pictures."]
+        what = f"{counted(len(names), 'engine')}, {counted(count, 'held-out picture')}"
+        sentences = [f"Takes about {seconds:.0f} s: {what}."]
         if unbuilt := await asyncio.to_thread(not_built, spec, names, plan.cache_dir):
             sentences.append(f"Minutes more to build what was never used here: {', '.join(unbuilt)}.")
         return sentences

@@ -24,6 +24,7 @@ CSS = """
 .compared .scroll:focus-visible { outline: 2px solid var(--color-accent); outline-offset: 2px; }
 .compared table { width: 100%; margin: 0; border: 0; border-collapse: collapse;
     font-variant-numeric: tabular-nums; }
+.compared tr { border: 0; }
 .compared th, .compared td { padding: 4px 8px; text-align: left; color: var(--body-text-color); border: 0;
     border-bottom: 1px solid var(--border-color-primary); background: none; vertical-align: top; }
 .compared th { font-weight: 600; white-space: nowrap; }

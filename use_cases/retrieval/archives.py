@@ -20,6 +20,7 @@ from use_cases.retrieval.sources import (
     is_image_name,
 )
 from use_cases.retrieval.zip_directory import check_directory
+from use_cases.wording import counted
 
 # Nothing that is named like an image shrinks more, not even a blank bitmap: deflate's own limit is 1032.
 _MAX_RATIO = 500
@@ -76,7 +77,7 @@ class ZipArchive:
         images = sum(map(_is_image_member, self._members)) + len(self._hidden)
         if not images:
             raise InvalidInputError(
-                f"{self._name!r} has {len(self._members):,} files, none of them an image."
+                f"{self._name!r} has {counted(len(self._members), 'file')}, no image among them."
             )
         return images
 

@@ -96,7 +96,7 @@ class Folder:
             else:
                 others += 1
         if not images:
-            what = f"{others:,} files, none of them an image" if others else "nothing in it"
+            what = f"{counted(others, 'file')}, no image among them" if others else "nothing in it"
             what += f", and {counted(closed, 'folder')} that cannot be read" if closed else ""
             raise InvalidInputError(
                 f"The folder {self._folder.name!r} has {what}; point to one with JPEG, PNG, WebP, GIF, BMP,"

@@ -79,7 +79,7 @@ def test_what_is_no_archive_is_refused(tmp_path):
 
 
 def test_an_archive_without_images_is_refused(tmp_path):
-    with pytest.raises(InvalidInputError, match="has 1 files, none of them an image"):
+    with pytest.raises(InvalidInputError, match="has 1 file, no image among them"):
         ZipArchive(write_zip(tmp_path / "a.zip", {"a.txt": "text"})).count()
 
 

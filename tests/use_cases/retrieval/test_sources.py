@@ -56,7 +56,7 @@ def test_links_that_lead_back_are_followed_once(tmp_path):
 
 @pytest.mark.parametrize(
     ("files", "sentence"),
-    [([], "has nothing in it"), (["a.txt", "b.md"], "has 2 files, none of them an image")],
+    [([], "has nothing in it"), (["a.txt", "b.md"], "has 2 files, no image among them")],
 )
 def test_a_folder_without_images_is_refused(tmp_path, files, sentence):
     for name in files:

@@ -13,7 +13,7 @@ demo: setup
 	$(BIN)/python app.py $(call chosen,HOST,--host) $(call chosen,PORT,--port) $(ARGS)
 
 # What is written behind make, not what the environment happens to hold: shells set HOST to the machine's name.
-chosen = $(if $(findstring command,$(origin $(1))),$(2) $($(1)))
+chosen = $(if $(findstring command,$(origin $(1))),$(if $($(1)),$(2) $($(1))))
 
 setup: .venv/exported
 	@$(BIN)/python -m compileall -q app engines use_cases

@@ -21,6 +21,8 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from engines.artifacts.store import default_cache_dir
+from engines.errors import InvalidInputError
+from engines.home import expand_home
 from engines.housekeeping import PoolLimits
 from engines.worker.cache import DEFAULT_BYTES
 from engines.worker.calls import BatcherLimits
@@ -196,7 +198,10 @@ class Settings(BaseSettings):
     @field_validator("cache_dir", "text_cache", "index_dir")
     @classmethod
     def _expand_user(cls, value: Path | None) -> Path | None:
-        return Path(os.path.expanduser(value)) if value else None
+        try:
+            return expand_home(value) if value else None
+        except InvalidInputError as error:
+            raise ValueError(str(error)) from None
 
     @field_validator("models", *LISTS, mode="before")
     @classmethod
@@ -275,7 +280,7 @@ class Settings(BaseSettings):
             root=self.index_dir or self.cache_dir / "indexes",
             builds_demo=self.demo_gallery,
             may_change=self._is_trusted if self.allow_indexing is None else self.allow_indexing,
-            folders=tuple(Path(os.path.expanduser(folder)).resolve() for folder in folders),
+            folders=tuple(expand_home(folder).resolve() for folder in folders),
             max_galleries=self.max_galleries,
             max_images=self.max_gallery_images,
         )

@@ -142,6 +142,11 @@ class EnginePool:
         loading = self._loading.get(key)
         return key in self._running or (loading is not None and loading.done())
 
+    def is_loading(self, key: EngineKey) -> bool:
+        """Tell whether it will be ready without anybody asking for it."""
+        loading = self._loading.get(key)
+        return loading is not None and not loading.done()
+
     async def spec(self, model: str) -> ModelSpec:
         """Return the facts of a model.
 

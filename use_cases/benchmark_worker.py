@@ -128,6 +128,7 @@ TASKS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = MappingProxyTy
         "towers": run_towers,
         "text_memory": run_text_memory,
         "embeddings": run_embeddings,
+        "reference": _elsewhere("use_cases.comparison.engine_quality", "run_reference"),
         "prepare": _elsewhere("use_cases.request_tasks", "run_prepare"),
         "zero_shot": _elsewhere("use_cases.request_tasks", "run_zero_shot"),
         "clients": _elsewhere("use_cases.request_tasks", "run_clients"),

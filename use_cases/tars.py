@@ -79,7 +79,8 @@ def _sample(files: Sequence[tuple[str, tarfile.TarInfo]]) -> Sample:
         members.setdefault(kind, file)
     images = [(kind, file) for kind, file in files if is_image_name(f"key.{kind}")]
     image = next((file for kind, file in images if "." not in kind), None)
-    left_out = {file.name: _reason(kind, image) for kind, file in images if file is not image}
+    taken = None if image is None else image.name  # of a member that was added twice, too
+    left_out = {file.name: _reason(kind, image) for kind, file in images if file.name != taken}
     return Sample(members, image, left_out)
 
 

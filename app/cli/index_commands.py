@@ -15,6 +15,7 @@ from app.services import build_pool
 from app.settings import Settings
 from engines.checkpoints.registry import default_models
 from engines.errors import InvalidInputError
+from engines.home import expand_home
 from engines.models import ModelSpec
 from engines.pool import EnginePool
 from engines.preparation.source import SourceImage
@@ -136,7 +137,7 @@ def export(args: argparse.Namespace) -> int:
             f"The index has several models; choose one with --model: {', '.join(tables)}."
         )
     (table,) = tables.values()
-    return export_table(table, Path(os.path.expanduser(args.file)))
+    return export_table(table, expand_home(args.file))
 
 
 def _sources(names: Sequence[str]) -> list[tuple[str, ImageFiles]]:

@@ -35,7 +35,7 @@ def _peak_line(peak: MachinePeak) -> str:
     line = f"This machine's float32 products: {peak.float32_gflops:.0f} GFLOP/s ({peak.library})"
     if peak.int8_gops is not None:
         line += f"; 8-bit products: {peak.int8_gops:.0f} Gop/s (ONNX Runtime)"
-    if peak.int8_peak_gops is not None and peak.int8_peak_gops >= (peak.int8_gops or 0):
+    if peak.int8_peak_gops is not None:
         line += f", of {peak.int8_peak_gops:.0f} that the instructions allow"
     return line + _disturbance(peak.foreign_cores)
 

@@ -35,7 +35,7 @@ def _write(record: dict[str, Any]) -> tuple[int, list[str]]:
         print(f"error: the record cannot be written ({error.strerror}).", file=sys.stderr)
         return 2, []
     except InvalidRecordError as error:  # a bug, or a name that nobody thought of; the numbers are good
-        print(f"error: the record is not kept. {error}", file=sys.stderr)
+        print(f"error: the record cannot be kept ({error}).", file=sys.stderr)
         return 2, []
     page = path.with_suffix(".md")
     try:

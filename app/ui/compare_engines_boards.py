@@ -75,9 +75,16 @@ class Boards:
             raise InvalidInputError(f"Nothing is known about the model {model[:80]!r}.")
         return await self._gated(model)
 
-    def keep(self, board: Board) -> None:
-        """Make a measurement the newest of its model, for all visitors, beside the committed record."""
-        self._measured[board.table.model] = board
+    def keep(self, board: Board, *, whole: bool = True) -> None:
+        """Make a measurement the newest of its model, for all visitors, beside the committed record.
+
+        Args:
+            board: of the measurement.
+            whole: it was not ended before its time; else it takes the place of no larger one.
+        """
+        known = self._measured.get(board.table.model)
+        if whole or known is None or len(known.table.rows) <= len(board.table.rows):
+            self._measured[board.table.model] = board
 
     async def _gated(self, model: str) -> Board:
         """Return what the quality gate has kept on this machine: badges without times."""

@@ -12,7 +12,7 @@ import gradio as gr
 
 from app.rights import page_may
 from app.services import Services
-from app.ui.compare_engines_boards import MEASURED, Board, Boards, measured_board
+from app.ui.compare_engines_boards import Board, Boards, measured_board
 from app.ui.compare_engines_cards import render_engines, render_pages, render_status
 from app.ui.compare_engines_progress import PageRun, end_sentence, progress_sentence
 from app.ui.compare_links import first, make_link, read_link, render_link
@@ -98,7 +98,7 @@ class EngineHandlers:
 
     @shows_errors
     async def on_look(self, model: Any, engines: Any, pictures: Any, request: gr.Request) -> tuple[str, Any]:
-        """Return the same, and let the page's timer look again while the model is not loaded."""
+        """Return the same, and let the page's timer look again while the model is being loaded."""
         waits = await self._waits(as_text("model", model), request)  # first: it may be loaded meanwhile
         return await self.on_estimate(model, engines, pictures, request), gr.update(active=waits)
 
@@ -146,12 +146,13 @@ class EngineHandlers:
         finally:
             self._runs.remove(run)
             if run.rows:  # however it ended
-                self._boards.keep(measured_board(plan, run.rows, run.facts))
+                board = measured_board(plan, run.rows, run.facts)
+                self._boards.keep(board, whole=len(run.rows) == len(in_order(plan.engines)))
         said = end_sentence(plan, len(run.rows), run.elapsed_s, stopped=run.is_stopped)
         if not run.rows:
             yield self._said(said)
             return
-        yield render_status([said]), *await self._shown(await self._boards.board(model, MEASURED))
+        yield render_status([said]), *await self._shown(board)
 
     async def on_stop(self, request: gr.Request) -> Any:
         """Let what this page measures end, which says so itself then; else say that there is nothing."""
@@ -199,13 +200,14 @@ class EngineHandlers:
         return self._services.may_measure and page_may(request.request, "measuring")
 
     async def _waits(self, model: str, request: gr.Request) -> bool:
-        """Tell whether an estimate can be made later, and not now."""
+        """Tell whether an estimate can be made soon, and not now."""
         if model not in self._services.models or not self._may_measure(request):
             return False
         try:
-            return bool(await self._services.not_ready([model]))
+            keys = await self._services.not_ready([model])
         except EngineError:  # the estimate says why
             return False
+        return any(map(self._services.pool.is_loading, keys))
 
     def _said(self, sentence: str) -> tuple[Any, ...]:
         """Return a sentence for the status; what else is shown stays."""

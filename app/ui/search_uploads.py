@@ -11,6 +11,7 @@ from app.ui.sent_values import original_name
 from app.ui.uploads import Upload, uploaded_file
 from app.upload_store import StoredUploads, keep_uploads
 from engines.errors import InvalidInputError
+from engines.home import expand_home
 from use_cases.retrieval.archives import ZipArchive
 from use_cases.retrieval.errors import IndexNotAllowedError
 from use_cases.retrieval.sources import FileList, Folder, ImageFiles
@@ -66,8 +67,8 @@ def named_folder(name: str, allowed: Sequence[Path]) -> ImageFiles:
         InvalidInputError: when it is none.
     """
     try:
-        path = Path(os.path.expanduser(name)).resolve()
-    except (RuntimeError, ValueError):  # an unknown user's home, a null byte
+        path = expand_home(name).resolve()
+    except (InvalidInputError, RuntimeError, ValueError):  # an unknown home, a link to itself, a null byte
         raise InvalidInputError("That is no folder's name.") from None
     if not allowed:
         raise IndexNotAllowedError("This server adds no folders by their name; upload the images.")

@@ -18,6 +18,7 @@ import xxhash
 from filelock import FileLock
 
 from engines.errors import BackendUnavailableError
+from engines.home import expand_home
 
 _ENGINES_DIR = Path(__file__).parent.parent
 _FACTS, _CHECKSUMS = "facts.json", "checksums.json"
@@ -26,11 +27,15 @@ logger = logging.getLogger(__name__)
 
 
 def default_cache_dir() -> Path:
-    """Return $SIGLIP_CACHE_DIR, else siglip-as-server in the user's cache folder."""
+    """Return $SIGLIP_CACHE_DIR, else siglip-as-server in the user's cache folder.
+
+    Raises:
+        InvalidInputError: when it would be in a home folder that is not known.
+    """
     if chosen := os.environ.get("SIGLIP_CACHE_DIR"):
-        return Path(os.path.expanduser(chosen))
+        return expand_home(chosen)
     user_cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.path.expanduser(user_cache)) / "siglip-as-server"
+    return expand_home(user_cache) / "siglip-as-server"
 
 
 def ensure_artifact(

@@ -33,6 +33,7 @@ _INSTRUCTIONS: Mapping[str, tuple[str, ...]] = {
     "arm_i8mm": ("i8mm", "feat_i8mm"),
     "arm_bf16": ("bf16", "feat_bf16"),
     "arm_sve": ("sve",),
+    "arm_sme": ("sme", "feat_sme"),
 }
 _ARM_VENDORS = {"0x41": "Arm", "0x48": "HiSilicon", "0x51": "Qualcomm", "0x61": "Apple", "0xc0": "Ampere"}
 _ARM_MODELS = {"0xd08": "Cortex-A72", "0xd0b": "Cortex-A76", "0xd0c": "Neoverse N1", "0xd40": "Neoverse V1",

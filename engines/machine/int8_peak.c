@@ -48,7 +48,7 @@ typedef int32_t vector __attribute__((vector_size(32)));
     __asm__ volatile("vpmaddubsw %3, %2, %1\n\tvpmaddwd %4, %1, %1\n\tvpaddd %1, %0, %0"            \
                      : "+v"(sum##i), "=&v"(products)                                               \
                      : "v"(a), "v"(b), "v"(ones));
-#elif defined(__ARM_FEATURE_SME)
+#elif defined(HAS_ARM_SME) || defined(__ARM_FEATURE_SME)
 #error "this program does not know SME, whose int8 products are faster than those below"
 #elif defined(HAS_ARM_I8MM) || defined(__ARM_FEATURE_MATMUL_INT8)
 typedef int32_t vector __attribute__((vector_size(16)));

@@ -286,7 +286,7 @@ def test_a_record_that_does_not_fit_the_schema_is_printed_all_the_same(capsys):
     assert records.show_record({"kind": "towers"}, "a table", write=True) == 2
     out, err = capsys.readouterr()
     assert out.splitlines() == ["a table", '{"kind":"towers"}']
-    assert err.startswith("error: the record is not kept. ")
+    assert err.startswith("error: the record cannot be kept (")
 
 
 def test_a_record_whose_page_cannot_be_kept_is_not_called_lost(monkeypatch, tmp_path, capsys):

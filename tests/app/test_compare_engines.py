@@ -42,6 +42,9 @@ class LoadedPool(FakePool):
     def is_ready(self, key):
         return True
 
+    def is_loading(self, key):
+        return False
+
     async def spec(self, model):
         return get_bundled_model(model)
 
@@ -297,6 +300,19 @@ async def test_what_was_measured_before_a_measurement_was_stopped_stays(services
     assert Page((await handlers.on_show(MODEL))[2]).text == Page(table).text
 
 
+async def test_a_measurement_that_was_ended_early_takes_no_larger_one_s_place(services, run):  # noqa: F811
+    handlers = EngineHandlers(services, run)
+    whole = (await measure(handlers))[-1]
+    handlers._run = HeldRun()
+    steps = []
+    running = asyncio.ensure_future(measure(handlers, page="mine", steps=steps))
+    await until(lambda: steps)
+    await handlers.on_stop(await request_of("mine"))
+    await asyncio.wait_for(running, 10)
+    assert "2 onnx-int8-dynamic" not in Page(steps[-1][3]).text  # what this page has measured
+    assert Page((await handlers.on_show(MODEL))[2]).text == Page(whole[3]).text
+
+
 async def test_after_a_stop_the_committed_record_can_be_gone_back_to(services, run):  # noqa: F811
     held, steps = HeldRun(), []
     handlers = EngineHandlers(services, held)
@@ -383,6 +399,8 @@ async def test_how_long_it_takes_is_looked_at_again_until_the_model_is_loaded(se
     assert (await look())[0].startswith("Takes about")
     assert not (await look())[1]
     services.pool.is_ready = lambda key: False
+    assert not (await look())[1]  # nobody loads it, which may remain so
+    services.pool.is_loading = lambda key: True
     assert (await look())[1]
     assert not (await look(RECORDED))[1]  # it is not offered
     assert not (await look(may_change=False))[1]

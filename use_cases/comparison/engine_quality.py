@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.artifacts.store import default_cache_dir
 from engines.base import Embeddings
 from engines.gallery import GalleryImage, gallery
 from engines.models import ModelSpec
+from engines.quality import ensure_reference
+from use_cases.benchmark_subjects import job_model
 from use_cases.ranking import Ranks, best_ranks, cosines
 from use_cases.resampling import Estimate, estimates
 from use_cases.retrieval.metrics import image_to_text_ranks, resample, summarize, text_to_image_ranks
@@ -99,3 +103,12 @@ def _estimate(ranks: Sequence[Ranks]) -> Estimate:
         return estimates(values[0], resampled[0])[FIRST]
     differences = {name: values[0][name] - values[1][name] for name in values[0]}
     return estimates(differences, resampled[0] - resampled[1])[FIRST]
+
+
+def run_reference(job: dict[str, Any]) -> dict[str, Any]:
+    """Return where the float32 vectors of the gate's samples are, computing them when they are missing.
+
+    Raises:
+        EngineError: when the model is not known or cannot be built.
+    """
+    return {"path": str(ensure_reference(job_model(job), default_cache_dir()))}

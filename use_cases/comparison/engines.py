@@ -1,15 +1,7 @@
-"""Every engine of one model, measured here: accuracy kept against float32, time, memory, size.
-
-As a program, `python -m use_cases.comparison.engines`, it computes the float32 vectors that engines are
-compared with: a job on stdin, JSON on stdout.
-"""
+"""Every engine of one model, measured here: accuracy kept against float32, time, memory, size."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,12 +15,9 @@ from engines.calibration import held_out_set
 from engines.errors import EngineError
 from engines.factory import EngineOptions, resolve_model
 from engines.models import ModelSpec
-from engines.quality import REFERENCE_ENGINE, Quality, compare_embeddings, ensure_reference
+from engines.quality import REFERENCE_ENGINE, Quality, compare_embeddings
 from engines.worker.background import in_background_to_the_end
-from use_cases import workers
 from use_cases.background_workers import Run
-from use_cases.benchmark_subjects import job_model
-from use_cases.benchmark_worker import ERROR_CODE
 from use_cases.comparison.badge import Badge, judge
 from use_cases.comparison.engine_quality import (
     GalleryEmbeddings,
@@ -41,7 +30,6 @@ from use_cases.latency import Effort
 from use_cases.resampling import Estimate
 
 EFFORT = Effort(num_warmup=2, min_iters=5, min_duration_s=1.0)
-_NICENESS = 10  # of 19: a server that shares the cores with it gets nine times its time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,40 +114,26 @@ async def measure_engines(plan: EnginePlan, run: Run) -> AsyncIterator[EngineRow
         yield await measurement.measure(engine)
 
 
-async def reference_vectors(plan: EnginePlan, model: str) -> tuple[Embeddings, Embeddings]:
+async def reference_vectors(plan: EnginePlan, model: str, run: Run) -> tuple[Embeddings, Embeddings]:
     """Return the stored float32 vectors of the gate's samples, computing them when they are missing.
 
-    That happens in a process of its own, which may have to build the engine first; a caller that is cancelled
-    takes it along.
+    That may have to build the engine first; a caller that is cancelled ends it.
 
     Args:
         plan: of the measurement.
         model: its name, as it was resolved.
+        run: what runs jobs.
 
     Raises:
         BackendUnavailableError: with the process's own sentence, or its last line when it died.
     """
     job = {
+        "task": "reference",
         "model": model,
         "allow_pickled_weights": plan.allow_pickled_weights,
         "threads": plan.num_threads,
-        "cache_dir": str(plan.cache_dir.absolute()),
     }
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "use_cases.comparison.engines"),
-        cwd=workers.ROOT,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=workers.environment(job),
-    )
-    try:
-        stdout, stderr = await process.communicate(json.dumps(job).encode())
-    finally:
-        if process.returncode is None:
-            workers.kill_tree(process.pid)
-            await process.wait()
-    answer = workers.read_answer(process.returncode or 0, stdout.decode(), stderr.decode())
+    answer = await run(job, plan.cache_dir)
     with np.load(answer["path"]) as rows:
         return rows["images"], rows["texts"]
 
@@ -190,7 +164,7 @@ class _Measurement:
 
     async def read_reference(self) -> None:
         try:
-            self._vectors = await reference_vectors(self._plan, self._spec.name)
+            self._vectors = await reference_vectors(self._plan, self._spec.name, self._run)
         except EngineError as error:
             self._no_vectors = f"There are no float32 vectors to compare with: {error}"
 
@@ -240,21 +214,3 @@ class _Measurement:
             "tasks": measure_tasks(embedded, held_out),
             "changes": measure_changes(embedded, self._reference, held_out) if self._reference else {},
         }
-
-
-def main() -> int:
-    """Do the job on stdin; the last line of stdout is {"path": of the vectors} or {"error": one sentence}."""
-    if hasattr(os, "nice"):
-        os.nice(_NICENESS)  # and so are all that it starts
-    job = json.load(sys.stdin)
-    try:
-        path = ensure_reference(job_model(job), Path(job["cache_dir"]))
-    except EngineError as error:
-        print(json.dumps({"error": str(error)}))
-        return ERROR_CODE
-    print(json.dumps({"path": str(path)}))
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

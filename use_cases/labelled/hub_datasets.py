@@ -77,7 +77,7 @@ def open_hub_dataset(dataset: str, limit: int | None) -> LabelledSet:
 def public_dataset_name(dataset: str) -> str:
     """Return a dataset's name for a record: a folder's last part, because its path is nobody's business."""
     name, colon, split = dataset.removeprefix(HUB_PREFIX).partition(":")
-    return f"{HUB_PREFIX}{Path(name).name if os.path.isdir(name) else name}{colon}{split}"
+    return f"{HUB_PREFIX}{Path(os.path.abspath(name)).name if os.path.isdir(name) else name}{colon}{split}"
 
 
 def _is_image(kind: Any) -> bool:

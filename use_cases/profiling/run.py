@@ -91,13 +91,15 @@ def run_profile(plan: ProfilePlan, samples: Samples, worker: Worker = run_worker
 
 
 def best_peak(first: MachinePeak, second: MachinePeak) -> MachinePeak:
-    """Return the higher of each rate: a neighbour can only make it less."""
+    """Return the higher of each rate: a neighbour can only make it less.
+
+    A peak that products beat is none: they used other instructions than those that were measured.
+    """
     best = max(first, second, key=lambda peak: peak.float32_gflops)
-    return replace(
-        best,
-        int8_gops=max((first.int8_gops, second.int8_gops), key=_or_zero),
-        int8_peak_gops=max((first.int8_peak_gops, second.int8_peak_gops), key=_or_zero),
-    )
+    rate = max((first.int8_gops, second.int8_gops), key=_or_zero)
+    peak = max((first.int8_peak_gops, second.int8_peak_gops), key=_or_zero)
+    is_known = peak is not None and peak >= _or_zero(rate)
+    return replace(best, int8_gops=rate, int8_peak_gops=peak if is_known else None)
 
 
 def _or_zero(rate: float | None) -> float:

@@ -9,7 +9,6 @@ S3, GCS or Azure when the address says so.
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engines.home import expand_home
 from engines.models import ModelSpec
 from use_cases.retrieval.errors import IndexMismatchError, UnknownIndexError
 from use_cases.retrieval.image_table import ImageTable
@@ -43,6 +43,7 @@ class ImageIndex:
             create: make the folder if there is none.
 
         Raises:
+            InvalidInputError: when it would be in a home folder that is not known.
             UnknownIndexError: when there is none and none is to be made.
             IndexStorageError: when it cannot be read.
         """
@@ -50,7 +51,7 @@ class ImageIndex:
         import lancedb
 
         self.uri = str(uri)
-        self.folder = None if "://" in self.uri else Path(os.path.expanduser(self.uri))
+        self.folder = None if "://" in self.uri else expand_home(self.uri)
         if self.folder is not None and not create and not self.folder.is_dir():
             raise UnknownIndexError(f"There is no index at {self.uri!r}; build one first.")
         with storage_errors("opened"):
@@ -92,6 +93,7 @@ class ImageIndex:
             create: make an empty one if there is none.
 
         Raises:
+            InvalidInputError: when it would be in a home folder that is not known.
             UnknownIndexError: when there is none and none is to be made.
             IndexMismatchError: when it was built with another state of the model.
             IndexBusyError: when somebody else is making it.

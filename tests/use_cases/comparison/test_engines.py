@@ -101,7 +101,7 @@ def run(monkeypatch):
     images, texts = rows_of([str(path) for path in samples.images]), rows_of(samples.captions)
     texts[: len(images)] = captions_of(images, texts)
 
-    async def stored(plan, model):
+    async def stored(*_):
         return images, texts
 
     monkeypatch.setattr(engines, "reference_vectors", stored)
@@ -175,7 +175,7 @@ async def test_an_engine_that_cannot_run_here_is_a_row_with_its_reason(run, tmp_
 async def test_without_stored_vectors_there_is_no_verdict(run, tmp_path, monkeypatch):
     judged = (await measured(run, tmp_path))["onnx-fp32"]
 
-    async def fail(plan, model):
+    async def fail(*_):
         raise InferenceError("It cannot be exported.")
 
     monkeypatch.setattr(engines, "reference_vectors", fail)
@@ -292,7 +292,7 @@ def builders():
 
 
 async def test_who_does_not_wait_for_float32_vectors_ends_what_computes_them(tmp_path):
-    rows = measure_engines(plan(tmp_path / "cache"), FakeRun())
+    rows = measure_engines(plan(tmp_path / "cache"), run_in_process)
     running = asyncio.ensure_future(anext(rows))
     while not (started := builders()):
         assert not running.done()
@@ -307,7 +307,7 @@ async def test_who_does_not_wait_for_float32_vectors_ends_what_computes_them(tmp
 
 @pytest.mark.model
 async def test_float32_vectors_are_those_that_the_gate_keeps():
-    images, texts = await reference_vectors(plan(default_cache_dir()), MODEL)
+    images, texts = await reference_vectors(plan(default_cache_dir()), MODEL, run_in_process)
     assert (len(images), len(texts)) == (len(held_out_set().images), len(held_out_set().captions))
     with np.load(ensure_reference(get_bundled_model(MODEL), default_cache_dir())) as rows:
         np.testing.assert_array_equal(images, rows["images"])
@@ -316,7 +316,7 @@ async def test_float32_vectors_are_those_that_the_gate_keeps():
 
 async def test_why_there_are_no_float32_vectors_is_one_sentence(tmp_path):
     with pytest.raises(BackendUnavailableError, match="nobody/nothing"):
-        await reference_vectors(plan(tmp_path), "nobody/nothing")
+        await reference_vectors(plan(tmp_path), "nobody/nothing", run_in_process)
 
 
 async def test_a_worker_says_in_one_sentence_why_it_cannot(tmp_path):

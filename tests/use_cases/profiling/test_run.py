@@ -88,6 +88,12 @@ def test_a_neighbour_of_one_measurement_lowers_no_rate():
     assert (peak.float32_gflops, peak.int8_gops, peak.int8_peak_gops) == (12.0, 25.0, 38.0)
 
 
+def test_a_peak_that_products_beat_is_none():
+    worker = FakeWorker(peaks=[9.0, 12.0], int8=[(25.0, 20.0), (24.0, 19.0)])
+    peak = run("onnx-int8-dynamic", worker=worker).peak
+    assert (peak.int8_gops, peak.int8_peak_gops) == (25.0, None)
+
+
 def test_an_engine_that_cannot_be_profiled_is_named():
     class NoPackage(FakeWorker):
         def profile(self, job):

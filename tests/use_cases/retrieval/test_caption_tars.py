@@ -165,3 +165,10 @@ def test_a_compressed_tar_archive_is_refused(tmp_path):
         pass
     with pytest.raises(InvalidInputError, match="is compressed"):
         open_captions(str(tmp_path / "t.tar"))
+
+
+def test_a_member_that_was_added_twice_is_read_once_and_not_left_out(tmp_path):
+    members = [("a.jpg", b"x"), ("a.txt", b"a dog"), ("a.jpg", b"y")]
+    dataset = open_captions(str(write_tar(tmp_path / "t.tar", members)))
+    assert captions_of(dataset) == {"a.jpg": ("a dog",)}
+    assert dataset.notes == ()

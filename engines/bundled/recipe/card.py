@@ -76,7 +76,7 @@ def _results(metrics: Mapping[str, Any]) -> str:
         "## Held-out concepts",
         "",
         "Five folds by concept: pictures are measured only by models that saw no picture of their concept,",
-        "none whose caption names it, by whatever noun, and none that looks like one of its pictures (at",
+        "none whose caption names it or whose own noun can mean it, and none that looks like it (at",
         f"most 6 of 64 bits of a difference hash apart). Mean over {metrics['num_seeds']} seeds of the mean",
         "over the folds, with the half-width of the 95 % interval over the seeds (Student's t; it does not",
         f"cover the choice of pictures). A fold has {labels['animals']} animal names, {labels['objects']}",

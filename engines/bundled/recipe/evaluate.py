@@ -50,21 +50,25 @@ def fold_of(name: str) -> int:
 def split_by_concept(pictures: Sequence[Picture], wordnet: WordNet) -> Split:
     """Hold out concepts; every label set names concepts that the measured model never saw.
 
-    Nor does its training hold a picture whose caption names one of them, by whatever noun, or that looks like
-    one of theirs: a bicycle is a bike, and the drawing of a "fox face" is that of a fox elsewhere.
+    Nor does its training hold a picture whose caption names one of them, whose own noun can mean the same, or
+    that looks like one of theirs: a bike may be a bicycle, and the drawing of a "fox face" is that of a fox.
     """
     folds = torch.tensor([fold_of(p.item.concept) for p in pictures])
     alike = _lookalikes(pictures)
-    meanings = [_meanings(p.item, wordnet) for p in pictures]
+    nouns = [_nouns(p.item, wordnet) for p in pictures]
+    meanings = [{sense.offset for sense in wordnet.senses(p.item.concept)} for p in pictures]
     training, tasks = [], []
     for fold in range(NUM_FOLDS):
         measured = folds == fold
-        held_out = {
-            wordnet.senses(pictures[i].item.concept)[0].offset for i in torch.nonzero(measured)[:, 0].tolist()
-        }
-        named = torch.tensor([not held_out.isdisjoint(found) for found in meanings])
-        training.append(~(measured | named | (alike & measured).any(dim=1)))
-        groups = _groups(torch.nonzero(measured)[:, 0].tolist(), pictures, wordnet)
+        own = torch.nonzero(measured)[:, 0].tolist()
+        concepts = {pictures[i].item.concept for i in own}
+        senses = set().union(*(meanings[i] for i in own))
+        met = [
+            not (concepts.isdisjoint(named) and senses.isdisjoint(meant))
+            for named, meant in zip(nouns, meanings, strict=True)
+        ]
+        training.append(~(measured | torch.tensor(met) | (alike & measured).any(dim=1)))
+        groups = _groups(own, pictures, wordnet)
         everything = [i for rows in groups.values() for i in rows]
         one_each = list({pictures[i].item.concept: i for i in sorted(everything, reverse=True)}.values())
         tasks.append(
@@ -99,15 +103,15 @@ def split_by_picture(pictures: Sequence[Picture], wordnet: WordNet) -> Split:
     return Split(training, tasks)
 
 
-def _meanings(item: Item, wordnet: WordNet) -> set[int]:
-    """Return the first meaning of each noun in a picture's captions, as WordNet's offsets."""
-    lemmas = {wordnet.lemma(item.concept)}
+def _nouns(item: Item, wordnet: WordNet) -> set[str]:
+    """Return the nouns in a picture's captions, in the singular."""
+    lemmas: set[str | None] = {item.concept}
     for caption in item.captions:
         words = re.sub(r"[^a-z -]", " ", caption.lower()).split()
         for start in range(len(words)):
             for stop in range(start + 1, min(start + _MAX_NOUN_WORDS, len(words)) + 1):
                 lemmas.add(wordnet.lemma(" ".join(words[start:stop])))
-    return {wordnet.senses(lemma)[0].offset for lemma in lemmas if lemma is not None}
+    return {lemma for lemma in lemmas if lemma is not None}
 
 
 def _groups(rows: Sequence[int], pictures: Sequence[Picture], wordnet: WordNet) -> dict[str, list[int]]:

@@ -106,8 +106,9 @@ def seeds_summary(comparisons: Sequence[Comparison]) -> str:
     num_seeds = len(comparisons[0].difference.values)
     told = [f"{each.title}: {each.verdict}" for each in comparisons if each.verdict != NO_DIFFERENCE]
     widths = sorted(100 * each.difference.half_width for each in comparisons)
+    differ = "differs" if len(told) == 1 else "differ"
     found = (
-        f"{len(told)} of {len(comparisons)} metrics differ{'s' * (len(told) == 1)} ({'; '.join(told)}), where about one in twenty"
+        f"{len(told)} of {len(comparisons)} metrics {differ} ({'; '.join(told)}), where about one in twenty"
         " would by chance alone"
         if told
         else f"{NO_DIFFERENCE} in any of the {len(comparisons)} metrics"

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import Embeddings, normalize
-from use_cases.retrieval.fetching import fetch, fetch_by_index
+from use_cases.retrieval.fetching import fetch
 from use_cases.retrieval.records import EMBEDDING, to_matrix
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class _Trial:
     def recall(self, settings: AnnSettings) -> float:
         """Return the mean share that is found."""
         searches = [settings.apply(nearest_rows(self._table, query), _NEAREST) for query in self._queries]
-        found = [_rows(fetch_by_index(search.limit(_NEAREST))) for search in searches]
+        found = [_rows(fetch(search.limit(_NEAREST))) for search in searches]
         return float(np.mean([len(a & b) / len(a) for a, b in zip(self._exact, found, strict=True)]))
 
     def tuned(self, settings: AnnSettings) -> AnnSettings:

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from lancedb.query import AsyncVectorQuery
 
-HANGS_AFTER_S = 30.0  # a search by the ANN index, which takes 20 ms among a million images
-_ATTEMPTS = 2
+# Of the first try and the second. Among a million images the index takes 20 ms and comparing all of them
+# seconds; from a slow disk it may be more, and then the second try has the time.
+LIMITS_S = (30.0, 300.0)
 logger = logging.getLogger(__name__)
 
 
@@ -20,26 +21,21 @@ def fetch(search: AsyncVectorQuery) -> pa.Table:
     """Return the rows that a search finds; for worker threads.
 
     The database's synchronous search hands each of its steps to another thread: that took 2 of 10 ms.
-    """
-    return _of_thread.own.loop.run_until_complete(search.to_arrow())
 
-
-def fetch_by_index(search: AsyncVectorQuery) -> pa.Table:
-    """Do what `fetch` does for a search by the ANN index.
-
-    Very rarely such a search never ends, while all of the database's threads are idle; among ten thousand
-    alone in a process it did not happen once. So it is asked again when it takes longer than any should.
+    Very rarely a search never ends, by the index or without it, while all of the database's threads are idle;
+    among ten thousand alone in a process it did not happen once. So it is asked again when it takes longer
+    than any should.
 
     Raises:
         TimeoutError: when that does not end either.
     """
-    for _ in range(_ATTEMPTS):
+    for limit_s in LIMITS_S:
         try:
-            return _of_thread.own.loop.run_until_complete(asyncio.wait_for(search.to_arrow(), HANGS_AFTER_S))
+            return _of_thread.own.loop.run_until_complete(asyncio.wait_for(search.to_arrow(), limit_s))
         except asyncio.TimeoutError:
-            logger.warning("A search by the ANN index has not ended within %g s", HANGS_AFTER_S)
+            logger.warning("A search has not ended within %g s", limit_s)
             _of_thread.own = _Loop()  # nothing tells which side does not answer
-    raise TimeoutError(f"{_ATTEMPTS} searches did not end within {HANGS_AFTER_S:g} s each")
+    raise TimeoutError(f"{len(LIMITS_S)} searches did not end, the last within {LIMITS_S[-1]:g} s")
 
 
 class _Loop:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engines.base import Embeddings
 from use_cases.retrieval.ann import AnnSettings, nearest_rows
-from use_cases.retrieval.fetching import fetch, fetch_by_index
+from use_cases.retrieval.fetching import fetch
 from use_cases.retrieval.filters import ImageFilter, quoted
 from use_cases.retrieval.records import EMBEDDING, FACTS, ImageRecord, from_arrow, to_matrix
 from use_cases.retrieval.storage import table_errors
@@ -212,7 +212,7 @@ class Snapshot:
                 search = ways.get(effort, self.ann.apply)(search, count)
                 if condition:
                     search = self.ann.look_further(search)
-                found = fetch_by_index(search)
+                found = fetch(search)
         of_query = found["query_index"].to_numpy() if several else np.zeros(len(found), int)
         return [_neighbours(found.take(np.flatnonzero(of_query == n))) for n in range(len(queries))]
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from use_cases.retrieval import fetching
-from use_cases.retrieval.fetching import fetch, fetch_by_index
+from use_cases.retrieval.fetching import fetch
 
 
 class Search:
@@ -23,25 +23,25 @@ class Search:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch):
-    monkeypatch.setattr(fetching, "HANGS_AFTER_S", 0.02)
+    monkeypatch.setattr(fetching, "LIMITS_S", (0.02, 0.04))
 
 
 def test_an_answer_comes_at_once():
     search = Search()
-    assert (fetch(search), fetch_by_index(search)) == ("rows", "rows")
-    assert search.asked == 2
+    assert fetch(search) == "rows"
+    assert search.asked == 1
 
 
 def test_a_search_that_hangs_is_asked_again(caplog):
     search = Search(hangs=1)
-    assert fetch_by_index(search) == "rows"
+    assert fetch(search) == "rows"
     assert search.asked == 2
     assert "has not ended within 0.02 s" in caplog.text
-    assert fetch_by_index(Search()) == "rows"  # the thread can search as before
+    assert fetch(Search()) == "rows"  # the thread can search as before
 
 
 def test_a_search_that_hangs_again_is_an_error():
     search = Search(hangs=9)
-    with pytest.raises(TimeoutError, match=r"2 searches did not end within 0.02 s each"):
-        fetch_by_index(search)
+    with pytest.raises(TimeoutError, match=r"2 searches did not end, the last within 0.04 s"):
+        fetch(search)
     assert search.asked == 2

@@ -206,13 +206,13 @@ class Snapshot:
             if condition:
                 search = search.where(condition)
             if effort == "exact" or self.ann is None:
-                found = fetch(search.bypass_vector_index())
+                search = search.bypass_vector_index()
             else:
                 ways = {"image": self.ann.apply_to_image, "quick": self.ann.apply_quick}
                 search = ways.get(effort, self.ann.apply)(search, count)
                 if condition:
                     search = self.ann.look_further(search)
-                found = fetch(search)
+            found = fetch(search)
         of_query = found["query_index"].to_numpy() if several else np.zeros(len(found), int)
         return [_neighbours(found.take(np.flatnonzero(of_query == n))) for n in range(len(queries))]
 
